@@ -1,0 +1,14 @@
+"""The two clocks: every wait in the engine and in the tests uses one of these.
+
+``FATAL`` is deliberately far too long: when it runs out, something hangs, and the
+test fails.  ``SETTLE`` is short: it is spent only where we wait for something *not*
+to happen, so a slow machine can make a check weaker but never wrong.
+"""
+
+import os
+
+FATAL = float(os.environ.get("FATAL_SECONDS", "60"))
+"""Seconds after which a wait counts as a hang."""
+
+SETTLE = 0.25
+"""Seconds for which absence is waited for, and for which the dying may linger."""

@@ -1,0 +1,85 @@
+"""Broken twins: for every promise of a module a copy that breaks it.
+
+A module's docstring lists its promises as ``name: sentence``.  The module's test file
+has a test of that name for each, and ``tests/twins/MODULE.toml`` has a table of that
+name with an edit that breaks the promise.  The proof of a test is that it fails for the
+twin.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import FATAL, ROOT
+
+PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One edit that breaks one promise.
+
+    A twin's table in the TOML file holds ``old`` and ``new``: text of the module that
+    occurs exactly once, and what stands there instead.
+    """
+
+    module: str
+    promise: str
+    old: str
+    new: str
+
+    def write(self, folder: Path) -> None:
+        """Write the broken module, and its sound neighbors, into ``folder``."""
+        for file in (ROOT / "reference").glob("*.py"):
+            text = file.read_text()
+            if file.stem == self.module:
+                assert text.count(self.old) == 1, f"{self}: not exactly once there"
+                text = text.replace(self.old, self.new)
+            (folder / file.name).write_text(text)
+
+
+def promises(module: str) -> list[str]:
+    """Return the names of the promises in a module's docstring, in order."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    text = Path(spec.origin).read_text()
+    return PROMISE.findall(text.split('"""')[1])
+
+
+def twins(module: str) -> list[Twin]:
+    """Return all twins of a module."""
+    file = ROOT / "tests" / "twins" / f"{module}.toml"
+    tables = tomllib.loads(file.read_text())
+    return [Twin(module, promise, **edit) for promise, edit in tables.items()]
+
+
+def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], str]:
+    """Run one promise's test against the modules in ``folder``.
+
+    Returns:
+        The names of the tests that failed, and the report.
+    """
+    run = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
+            f"{ROOT}/tests/test_{module}.py",
+            *("-k", f"test_{promise}"),
+        ],
+        env={**os.environ, "MODULES_UNDER_TEST": str(folder), "PYTEST_ADDOPTS": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=2 * FATAL,
+        check=False,
+    )
+    found = re.findall(r"^FAILED \S+::test_(\w+)", run.stdout, re.MULTILINE)
+    return set(found), run.stdout + run.stderr
