@@ -1,0 +1,39 @@
+"""Sphinx: how the pages in ``docs/`` become the handbook."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "reference")]
+
+project = "Fatal Signals"
+author = "the Fatal Signals authors"
+project_copyright = "2026, the Fatal Signals authors"
+version = release = "0.1"
+
+extensions = ["blocks.ledger", "sphinx.ext.intersphinx"]
+nitpicky = True
+exclude_patterns = ["blocks"]
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
+smartquotes = False
+
+# Links into Python's documentation resolve without a network: docs/python_inventory.py
+# writes the list of the objects that we link to.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", str(ROOT / "docs" / "python.inv"))
+}
+
+html_title = "Fatal Signals"
+html_static_path = ["docs/_static"]
+html_css_files = ["handbook.css"]
+html_copy_source = False
+html_show_sphinx = False
+
+# Other people run the pages with sphinx, pytest and sybil alone: the theme and the copy
+# button are for the built handbook.
+html_theme = "furo" if importlib.util.find_spec("furo") else "alabaster"
+if importlib.util.find_spec("sphinx_copybutton"):
+    extensions.append("sphinx_copybutton")
+    copybutton_exclude = ".linenos, .gp, .go"

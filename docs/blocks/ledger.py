@@ -1,0 +1,172 @@
+"""The ledger: every literal block that a reader sees, from Sphinx's own environment.
+
+What a pattern finds in the source is not what a reader sees: blocks after ``::``, in
+tables, in included files have many spellings.  So we ask for the document trees, at the
+end of the build, when an incremental or a parallel build has them all.  This file is a
+Sphinx extension, and the engine's view of what the extension has found.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+
+from .clocks import FATAL
+from .page import Block, project_of
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+FILE = "ledger.json"
+CHECKED = {"toml", "c"}
+"""Languages of files that a tool reads and no interpreter runs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One literal block in a document tree."""
+
+    page: str
+    source: str
+    line: int
+    kind: str
+    """``unclaimed`` when nothing runs it."""
+    language: str
+    text: str
+
+    @property
+    def verdict(self) -> str:
+        """What has become of it, as the foot of the page says it."""
+        if self.kind == "file":
+            return "checked" if self.language in CHECKED else "executed"
+        return "executed" if self.kind in ("session", "console") else self.kind
+
+
+def entries(docname: str, tree: nodes.document) -> Iterator[Entry]:
+    """Yield the literal blocks of a page in the order of the page."""
+    from .parser import classify  # the parser imports Sybil, a build does not need it
+
+    after: str | None = None
+    for node in tree.findall(_is_literal):
+        wrapper = node.parent if "literal-block-wrapper" in node.parent.get(
+            "classes", ()) else node
+        caption = next((c.astext() for c in wrapper.findall(nodes.caption)), "")
+        language = node.get("language", "")
+        kind = "included" if "source" in node else classify(
+            language, caption, bool(_quoted(wrapper)), after)
+        if "force" not in node and kind != "included":
+            kind = None  # not from a code-block directive: nothing collects it
+        if any(isinstance(parent, addnodes.only) for parent in _parents(node)):
+            kind = None  # some readers see it and others do not
+        after = kind
+        yield Entry(
+            docname,
+            str(node.source),
+            node.line or 0,
+            kind or "unclaimed",
+            language,
+            node.astext(),
+        )
+
+
+def _is_literal(node: nodes.Node) -> bool:
+    """Tell whether a node becomes a ``<pre>``."""
+    return isinstance(node, (nodes.literal_block, nodes.doctest_block))
+
+
+def _parents(node: nodes.Node) -> Iterator[nodes.Node]:
+    while (node := node.parent) is not None:
+        yield node
+
+
+def _quoted(node: nodes.Element) -> str:
+    """Return the reason in the comment before a block that nobody runs."""
+    at = node.parent.index(node)
+    before = node.parent[at - 1] if at else None
+    text = before.astext() if isinstance(before, nodes.comment) else ""
+    return text.removeprefix("quoted:").strip() if text.startswith("quoted:") else ""
+
+
+def check_consistency(app: Sphinx, env: BuildEnvironment) -> None:
+    """Write the ledger of all pages and warn of what nobody has claimed."""
+    found = [e for name in sorted(env.found_docs) for e in entries(name, env.get_doctree(name))]
+    file = Path(app.doctreedir, FILE)
+    file.write_text(json.dumps([asdict(entry) for entry in found]))
+    for entry in found:
+        if entry.kind == "unclaimed":
+            logging.getLogger(__name__).warning(
+                "a literal block that nothing runs",
+                location=f"{entry.source}:{entry.line}",
+            )
+
+
+def add_count(app: Sphinx, tree: nodes.document, docname: str) -> None:
+    """End a page with the count of its blocks."""
+    counts = Counter(entry.verdict for entry in entries(docname, tree))
+    total = sum(counts.values())
+    if total:
+        each = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
+        blocks = "block" if total == 1 else "blocks"
+        text = f"{total} literal {blocks} on this page: {each}."
+        section = next(tree.findall(nodes.section), tree)
+        section += nodes.paragraph("", text, classes=["ledger"])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("env-check-consistency", check_consistency)
+    app.connect("doctree-resolved", add_count)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+@functools.cache
+def read_trees(docs: Path) -> tuple[Entry, ...]:
+    """Let Sphinx read all pages, and return the ledger.
+
+    Raises:
+        RuntimeError: Sphinx can't read them; the text says why.
+    """
+    with tempfile.TemporaryDirectory(prefix="fatal-signals-") as out:
+        run = subprocess.run(
+            [sys.executable, "-m", "sphinx", "-q", "-b", "dummy",
+             "-c", str(docs.parent), str(docs), out],
+            capture_output=True, text=True, timeout=FATAL, check=False,
+        )
+        file = Path(out, ".doctrees", FILE)
+        if run.returncode or not file.exists():
+            raise RuntimeError(f"sphinx could not read the pages:\n{run.stderr}")
+        return tuple(Entry(**words) for words in json.loads(file.read_text()))
+
+
+def unclaimed(path: Path, blocks: list[Block]) -> list[str]:
+    """Say which blocks of a page its readers see and nothing runs, or the reverse."""
+    docs = project_of(path) / "docs"
+    docname = path.relative_to(docs).with_suffix("").as_posix()
+    seen = {e.line: e for e in read_trees(docs)
+            if e.page == docname and Path(e.source).resolve() == path.resolve()}
+    problems = [
+        f"{Path(e.source).name}:{e.line}: a literal block that nothing runs"
+        + (f" (language {e.language!r})" if e.language else "")
+        for e in read_trees(docs)
+        if e.page == docname and (e.kind == "unclaimed" or e.line not in
+           {b.line for b in blocks} or Path(e.source).resolve() != path.resolve())
+    ]
+    problems += [
+        f"{path.name}:{block.line}: runs, and no reader sees it"
+        for block in blocks
+        if block.line not in seen or seen[block.line].kind != block.kind
+    ]
+    return problems

@@ -1,0 +1,72 @@
+"""A small clone of the project, with pages of a test's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import FATAL, ROOT
+
+HANG = "4"
+"""Seconds after which a block of a small clone hangs: these blocks take no time."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One failed block of a page."""
+
+    page: str
+    line: int
+    text: str
+
+
+def make(folder: Path, pages: Iterable[Path]) -> None:
+    """Copy the engine, the modules and these pages into an empty folder."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    (folder / "docs").mkdir(parents=True)
+    for name in ("conf.py", "pyproject.toml", "docs/conftest.py", "docs/python.inv"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("docs/blocks", "docs/_static", "reference"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    (folder / "docs" / "index.rst").write_text("Pages\n=====\n")
+    for page in pages:
+        shutil.copy(page, folder / "docs" / page.name)
+
+
+def run(folder: Path, *arguments: str) -> tuple[dict[str, int], list[Report]]:
+    """Run ``pytest docs/`` in a clone.
+
+    Returns:
+        The number of blocks that passed on each page, and a report of each failure.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [*command, "-p", "no:xdist", "--junit-xml=report.xml", "docs", *arguments],
+        cwd=folder,
+        env={**os.environ, "FATAL_SECONDS": HANG, "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        timeout=5 * FATAL,
+        check=False,
+    )
+    passed: dict[str, int] = {}
+    failed = []
+    if not (folder / "report.xml").exists():
+        raise AssertionError(result.stdout + result.stderr)
+    for case in ET.parse(folder / "report.xml").iter("testcase"):
+        page = case.get("classname", "").removesuffix(".rst").rpartition(".")[2]
+        name = dict(part.split(":") for part in case.get("name", "").split(","))
+        trouble = case.find("failure")
+        if trouble is None:
+            trouble = case.find("error")
+        if trouble is None and case.find("skipped") is None:
+            passed[page] = passed.get(page, 0) + 1
+        elif trouble is not None:
+            failed.append(Report(page, int(name["line"]), trouble.text or ""))
+    return passed, failed
