@@ -12,3 +12,6 @@ FATAL = float(os.environ.get("FATAL_SECONDS", "60"))
 
 SETTLE = 0.25
 """Seconds for which absence is waited for, and for which the dying may linger."""
+
+GLANCE = 0.02
+"""Seconds between two looks at a state that nobody announces."""

@@ -19,8 +19,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from .clocks import FATAL, SETTLE
-from .keeper import Kept, left_behind
+from .clocks import FATAL, GLANCE, SETTLE
+from .keeper import Kept, left_behind, processes
 
 MARK = "\x1e"
 """Starts each prompt: no program prints a record separator."""
@@ -66,6 +66,18 @@ class Shell:
         """Read until the screen is as expected, while a command runs."""
         while not pattern(text).fullmatch(self.shown()):
             self._read_more()
+        self._until_idle()
+
+    def _until_idle(self) -> None:
+        """Wait, as a reader would, until the command waits: all of its job sleep."""
+        looks = 0
+        while looks < 2:
+            if time.monotonic() > self._deadline:
+                raise ConsoleFailure("hung: the command never waits for the key")
+            time.sleep(GLANCE)
+            job = os.tcgetpgrp(self._terminal)
+            states = [row.state for row in processes().values() if row.group == job]
+            looks = looks + 1 if set(states) <= {"S", "Z"} else 0
 
     def _read_more(self) -> None:
         """Wait for output and add it to the screen."""

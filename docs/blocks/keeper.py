@@ -32,21 +32,34 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def parents() -> dict[int, tuple[int, str]]:
-    """Return the parent's pid and the state letter of every process, by pid."""
+class Process(NamedTuple):
+    """What ``/proc`` says of a process: its parent, its state letter, its group."""
+
+    parent: int
+    state: str
+    group: int
+
+
+def processes() -> dict[int, Process]:
+    """Return every process by its pid."""
     found = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             # The name in parentheses may hold spaces and parentheses itself.
             text = Path("/proc", entry, "stat").read_text(errors="replace")
-            state, parent = text.rpartition(")")[2].split()[:2]
-            found[int(entry)] = (int(parent), state)
+            state, parent, group = text.rpartition(")")[2].split()[:3]
+            found[int(entry)] = Process(int(parent), state, int(group))
     return found
+
+
+def parents() -> dict[int, tuple[int, str]]:
+    """Return the parent's pid and the state letter of every process, by pid."""
+    return {pid: (row.parent, row.state) for pid, row in processes().items()}
 
 
 def descendants(root: int) -> list[int]:
@@ -244,6 +257,8 @@ def start(argv: list[str], stdin: int, terminal: bool) -> int:
         if stdin < 0:
             stdin = os.open(os.devnull, os.O_RDONLY)
         os.dup2(stdin, 0)
+        if stdin > 2:
+            os.close(stdin)  # the command gets 0 to 2, and what it was to get
         if terminal:
             ioctl(0, termios.TIOCSCTTY, 0)
         for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:

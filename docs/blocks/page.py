@@ -216,7 +216,9 @@ class Trace:
         are; here nothing is compared.
         """
         copies = [
-            block if isinstance(block.result, BlockFailure) else replace(block, result=None)
+            block
+            if block.kind == "session" and isinstance(block.result, BlockFailure)
+            else replace(block, result=None)
             for block in blocks
         ]
         page = Page(path, copies, traced=True)
