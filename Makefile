@@ -35,7 +35,7 @@ test-all: .venv/made
 	@$(BIN)/python tests/every_python.py $(PYTEST)
 
 evidence: .venv/made
-	@cd docs && ../$(BIN)/python -m blocks.evidence
+	@cd docs && ../$(BIN)/python -m blocks
 
 format: .venv/made
 	@$(BIN)/ruff format --quiet .
@@ -60,6 +60,6 @@ clean:
 	fi; \
 	echo "Making .venv with $$($$found --version); this takes up to a minute."; \
 	rm -rf .venv && $$found -m venv .venv && \
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt \
 	  -e '.[docs,test,check]'
 	@touch $@

@@ -26,6 +26,7 @@ intersphinx_mapping = {
 }
 
 html_title = "Fatal Signals"
+html_favicon = "docs/_static/icon.svg"
 html_static_path = ["docs/_static"]
 html_css_files = ["handbook.css"]
 html_copy_source = False

@@ -35,7 +35,9 @@ def interpreters() -> dict[str, Path]:
 
 def version_of(file: Path) -> str:
     """Return an interpreter's version; nothing when it can't make environments."""
-    run = subprocess.run([file, "-c", PROBE], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [file, "-c", PROBE], capture_output=True, text=True, check=False
+    )
     return run.stdout.strip() if run.returncode == 0 else ""
 
 
@@ -44,11 +46,13 @@ def environment(version: str, file: Path) -> Path:
     folder = ROOT / "build" / "python" / version
     programs, made = folder / "bin", folder / "made"
     wanted = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    if not made.exists() or made.stat().st_mtime < max(f.stat().st_mtime for f in wanted):
+    if not made.exists() or made.stat().st_mtime < max(
+        f.stat().st_mtime for f in wanted
+    ):
         subprocess.run([file, "-m", "venv", "--clear", folder], check=True)
-        install = [programs / "pip", "install", "-q", "--disable-pip-version-check"]
-        more = ["-c", ROOT / "constraints.txt", "-e", f"{ROOT}[docs,test,check]"]
-        subprocess.run([*install, *more], check=True)
+        install = ["install", "-qq", "--disable-pip-version-check"]
+        more = ["-c", f"{ROOT}/constraints.txt", "-e", f"{ROOT}[docs,test,check]"]
+        subprocess.run([programs / "pip", *install, *more], check=True)
         made.touch()
     return programs
 
@@ -59,9 +63,9 @@ def main() -> int:
     for version, file in interpreters().items():
         print(f"--- Python {version}: {file}", flush=True)
         programs = environment(version, file)
-        pytest = [programs / "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
+        options = ["-q", "-n", "auto", "--dist", "loadfile", *sys.argv[1:]]
         run = subprocess.run(
-            [*pytest, "docs/", "tests/", *sys.argv[1:]],
+            [programs / "pytest", *options, "docs/", "tests/"],
             cwd=ROOT,
             timeout=FINISH,
             check=False,

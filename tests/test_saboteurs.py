@@ -7,6 +7,7 @@ import pytest
 from support import ROOT, clone
 
 PAGES = sorted((ROOT / "tests" / "saboteurs").glob("*.rst"))
+Outcome = tuple[dict[str, int], list[clone.Report]]
 EXPECTED = re.compile(r"\A\.\. Fails at (?P<line>\d+): (?P<reason>.+)\n")
 
 
@@ -15,7 +16,7 @@ def flat(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory):
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """All saboteurs in one run of pytest, with a sound page between them."""
     folder = tmp_path_factory.mktemp("saboteurs") / "clone"
     clone.make(folder, [*PAGES, *PAGES[0].parent.glob("*.inc")])
@@ -48,14 +49,14 @@ A sound page
 """
 
 
-def test_a_sound_page_among_saboteurs_passes(outcome):
+def test_a_sound_page_among_saboteurs_passes(outcome: Outcome) -> None:
     passed, failed = outcome
     assert passed["kills_sound"] == 4
     assert "kills_sound" not in {report.page for report in failed}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_saboteur_fails_for_its_own_reason(page: Path, outcome):
+def test_a_saboteur_fails_for_its_own_reason(page: Path, outcome: Outcome) -> None:
     expected = EXPECTED.match(page.read_text())
     assert expected, f"{page.name} does not say how it fails"
     _, failed = outcome

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from .clocks import FATAL, GLANCE, SETTLE
-from .keeper import Kept, left_behind, processes
+from .keeper import Kept, descendants, left_behind, processes
 
 MARK = "\x1e"
 """Starts each prompt: no program prints a record separator."""
@@ -53,7 +53,12 @@ class Shell:
         self._prompts = 0
 
     def type(self, keys: str) -> None:
-        """Type; the terminal itself echoes it."""
+        """Type as slowly as a reader: when what runs has come to wait.
+
+        Typed at once, a signal hits a program between the line that says it is ready
+        and the wait that the page is about.
+        """
+        self._until_idle()
         os.write(self._terminal, keys.encode())
 
     def read_until_prompt(self) -> None:
@@ -66,18 +71,17 @@ class Shell:
         """Read until the screen is as expected, while a command runs."""
         while not pattern(text).fullmatch(self.shown()):
             self._read_more()
-        self._until_idle()
 
     def _until_idle(self) -> None:
-        """Wait, as a reader would, until the command waits: all of its job sleep."""
+        """Wait until all that the shell has started sleeps, or is stopped, or dead."""
         looks = 0
-        while looks < 2:
+        while looks < 2 and (below := descendants(self._kept.pid)):
             if time.monotonic() > self._deadline:
-                raise ConsoleFailure("hung: the command never waits for the key")
+                raise ConsoleFailure("hung: a program never waits, so we can't type")
             time.sleep(GLANCE)
-            job = os.tcgetpgrp(self._terminal)
-            states = [row.state for row in processes().values() if row.group == job]
-            looks = looks + 1 if set(states) <= {"S", "Z"} else 0
+            table = processes()
+            awake = {table[pid].state for pid in below if pid in table} - set("STZ")
+            looks = 0 if awake else looks + 1
 
     def _read_more(self) -> None:
         """Wait for output and add it to the screen."""
@@ -146,6 +150,9 @@ def difference(expected: str, screen: str) -> str:
     """Show what was expected and what came, line by line."""
     return "\n".join(
         ["Expected (-), came (+):"]
-        + [line.rstrip() for line in difflib.ndiff(
-            expected.splitlines(), screen.splitlines()) if line[:1] != "?"]
+        + [
+            line.rstrip()
+            for line in difflib.ndiff(expected.splitlines(), screen.splitlines())
+            if line[:1] != "?"
+        ]
     )

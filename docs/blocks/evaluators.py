@@ -36,7 +36,11 @@ def check_c(page: Page, block: Block) -> None:
         raise BlockFailure("no C compiler: name it on the page and skip the block")
     compiler = ["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", block.caption]
     run = subprocess.run(
-        compiler, cwd=page.scratch, capture_output=True, text=True, timeout=FATAL,
+        compiler,
+        cwd=page.scratch,
+        capture_output=True,
+        text=True,
+        timeout=FATAL,
         check=False,
     )
     if run.returncode:
@@ -101,9 +105,10 @@ def unrun(page: Page) -> list[str]:
     """Say which Python lines of a page should have run and did not."""
     problems = []
     for block in page.blocks:
-        if block.line in page.trace.failed:  # its own report says why, if it ran
-            problems += [] if block.result else [f"line {block.line}: this block fails"]
-        elif not block.skip:
+        failed = page.trace.failed.get(block.line)
+        if failed and not isinstance(block.result, BlockFailure):  # else it says so
+            problems += [f"line {block.line}: fails when it notes its lines: {failed}"]
+        elif not failed and not block.skip:
             problems += page.trace.complaints(block)
     return problems
 

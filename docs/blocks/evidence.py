@@ -79,25 +79,3 @@ def record(page: Page, file: Path) -> None:
     head += [f"# {n} sha256:{digest(page, n)}" for n, _ in DIGEST.findall(text)]
     body = "".join(x for x in text.splitlines(keepends=True) if x[:2] != "# ")
     file.write_text(play(page, "\n".join(head) + "\n" + body))
-
-
-def main() -> None:
-    """Record every transcript that a page includes: ``make evidence``."""
-    from sybil import Document
-
-    from .parser import parse  # which needs this module
-
-    for path in sorted(Path.cwd().glob("**/*.rst")):
-        document = Document.parse(str(path.resolve()), parse)
-        page = Page(path.resolve(), document.namespace["blocks"])
-        try:
-            for block in page.blocks:
-                if block.kind == "included" and block.text.endswith(".console"):
-                    print(f"recording {block.text}", flush=True)
-                    record(page, path.parent / block.text)
-        finally:
-            page.close()
-
-
-if __name__ == "__main__":
-    main()

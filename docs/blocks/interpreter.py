@@ -15,9 +15,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from lines import SIZE, instrument, marked
+sys.path[0] = str(Path(__file__).parents[1])
+
+from blocks.lines import SIZE, instrument, marked  # noqa: E402
 
 LINES = mmap.mmap(-1, SIZE)
 NAMESPACE: dict[str, Any] = {"__name__": "__main__", "__lines__": LINES}

@@ -187,7 +187,7 @@ class Kept:
             start_new_session=True,
         )
         os.close(far_end)
-        self._report = open(report, "rb", buffering=0)
+        self._report = open(report, "rb", buffering=0)  # noqa: SIM115
         self._ended: Ended | None = None
         self.stdout: IO[bytes] = self._keeper.stdout  # type: ignore[assignment]
         self.stderr: IO[bytes] = self._keeper.stderr  # type: ignore[assignment]

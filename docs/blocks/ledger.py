@@ -24,6 +24,7 @@ from sphinx import addnodes
 from sphinx.util import logging
 
 from .clocks import FATAL
+from .kinds import CHECKED, classify
 from .page import Block, project_of
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 FILE = "ledger.json"
-CHECKED = {"toml", "c"}
-"""Languages of files that a tool reads and no interpreter runs."""
 
 
 @dataclass(frozen=True)
@@ -57,52 +56,53 @@ class Entry:
 
 def entries(docname: str, tree: nodes.document) -> Iterator[Entry]:
     """Yield the literal blocks of a page in the order of the page."""
-    from .parser import classify  # the parser imports Sybil, a build does not need it
-
     after: str | None = None
-    for node in tree.findall(_is_literal):
-        wrapper = node.parent if "literal-block-wrapper" in node.parent.get(
-            "classes", ()) else node
-        caption = next((c.astext() for c in wrapper.findall(nodes.caption)), "")
-        language = node.get("language", "")
-        kind = "included" if "source" in node else classify(
-            language, caption, bool(_quoted(wrapper)), after)
-        if "force" not in node and kind != "included":
-            kind = None  # not from a code-block directive: nothing collects it
-        if any(isinstance(parent, addnodes.only) for parent in _parents(node)):
-            kind = None  # some readers see it and others do not
-        after = kind
-        yield Entry(
-            docname,
-            str(node.source),
-            node.line or 0,
-            kind or "unclaimed",
-            language,
-            node.astext(),
-        )
+    for node in tree.findall(nodes.FixedTextElement):  # all that becomes a <pre>
+        if isinstance(node, (nodes.literal_block, nodes.doctest_block)):
+            language = node.get("language", "")
+            after = _kind(node, language, after)
+            kind, line = after or "unclaimed", node.line or 0
+            text = node.astext()
+            yield Entry(docname, str(node.source), line, kind, language, text)
 
 
-def _is_literal(node: nodes.Node) -> bool:
-    """Tell whether a node becomes a ``<pre>``."""
-    return isinstance(node, (nodes.literal_block, nodes.doctest_block))
+def _kind(node: nodes.Element, language: str, after: str | None) -> str | None:
+    """Return the kind of a literal block, or None when nothing claims it."""
+    parents = list(_parents(node))
+    if any(isinstance(parent, addnodes.only) for parent in parents):
+        return None  # some readers see it and others do not
+    if "source" in node:
+        return "included"
+    if "force" not in node:
+        return None  # not from a code-block directive: nothing collects it
+    wrapped = "literal-block-wrapper" in parents[0].get("classes", ())
+    caption = next((c.astext() for c in parents[0].findall(nodes.caption)), "")
+    quoted = _quoted(parents[0] if wrapped else node)
+    return classify(language, caption if wrapped else "", bool(quoted), after)
 
 
-def _parents(node: nodes.Node) -> Iterator[nodes.Node]:
-    while (node := node.parent) is not None:
+def _parents(node: nodes.Element) -> Iterator[nodes.Element]:
+    while isinstance(node.parent, nodes.Element):
+        node = node.parent
         yield node
 
 
 def _quoted(node: nodes.Element) -> str:
     """Return the reason in the comment before a block that nobody runs."""
-    at = node.parent.index(node)
-    before = node.parent[at - 1] if at else None
+    siblings = node.parent.children
+    at = siblings.index(node)
+    before = siblings[at - 1] if at else None
     text = before.astext() if isinstance(before, nodes.comment) else ""
     return text.removeprefix("quoted:").strip() if text.startswith("quoted:") else ""
 
 
 def check_consistency(app: Sphinx, env: BuildEnvironment) -> None:
     """Write the ledger of all pages and warn of what nobody has claimed."""
-    found = [e for name in sorted(env.found_docs) for e in entries(name, env.get_doctree(name))]
+    found = [
+        e
+        for name in sorted(env.found_docs)
+        for e in entries(name, env.get_doctree(name))
+    ]
     file = Path(app.doctreedir, FILE)
     file.write_text(json.dumps([asdict(entry) for entry in found]))
     for entry in found:
@@ -121,8 +121,8 @@ def add_count(app: Sphinx, tree: nodes.document, docname: str) -> None:
         each = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
         blocks = "block" if total == 1 else "blocks"
         text = f"{total} literal {blocks} on this page: {each}."
-        section = next(tree.findall(nodes.section), tree)
-        section += nodes.paragraph("", text, classes=["ledger"])
+        section: nodes.Element = next(tree.findall(nodes.section), tree)
+        section.append(nodes.paragraph("", text, classes=["ledger"]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -141,9 +141,22 @@ def read_trees(docs: Path) -> tuple[Entry, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="fatal-signals-") as out:
         run = subprocess.run(
-            [sys.executable, "-m", "sphinx", "-q", "-b", "dummy",
-             "-c", str(docs.parent), str(docs), out],
-            capture_output=True, text=True, timeout=FATAL, check=False,
+            [
+                sys.executable,
+                "-m",
+                "sphinx",
+                "-q",
+                "-b",
+                "dummy",
+                "-c",
+                str(docs.parent),
+                str(docs),
+                out,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=FATAL,
+            check=False,
         )
         file = Path(out, ".doctrees", FILE)
         if run.returncode or not file.exists():
@@ -155,14 +168,21 @@ def unclaimed(path: Path, blocks: list[Block]) -> list[str]:
     """Say which blocks of a page its readers see and nothing runs, or the reverse."""
     docs = project_of(path) / "docs"
     docname = path.relative_to(docs).with_suffix("").as_posix()
-    seen = {e.line: e for e in read_trees(docs)
-            if e.page == docname and Path(e.source).resolve() == path.resolve()}
+    seen = {
+        e.line: e
+        for e in read_trees(docs)
+        if e.page == docname and Path(e.source).resolve() == path.resolve()
+    }
     problems = [
         f"{Path(e.source).name}:{e.line}: a literal block that nothing runs"
         + (f" (language {e.language!r})" if e.language else "")
         for e in read_trees(docs)
-        if e.page == docname and (e.kind == "unclaimed" or e.line not in
-           {b.line for b in blocks} or Path(e.source).resolve() != path.resolve())
+        if e.page == docname
+        and (
+            e.kind == "unclaimed"
+            or e.line not in {b.line for b in blocks}
+            or Path(e.source).resolve() != path.resolve()
+        )
     ]
     problems += [
         f"{path.name}:{block.line}: runs, and no reader sees it"

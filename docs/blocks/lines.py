@@ -85,7 +85,9 @@ def instrument(
         first: the number of its first line.
         head: source to run before it, after the docstring and the future imports.
     """
-    tree = compile(source, name, mode, ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    tree = compile(
+        source, name, mode, ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    )
     ast.increment_lineno(tree, first - 1)
     tree = _Marker().visit(tree)
     at = 0
@@ -96,22 +98,24 @@ def instrument(
     return code
 
 
-def write_instrumented(source: str, file: Path, name: str, lines: Path) -> None:
-    """Write a program whose stores go to ``lines``, to be run and to be imported.
+def write_instrumented(
+    source: str, file: Path, lines: Path, disguised: bool = True
+) -> None:
+    """Write a program whose stores go to ``lines``, to be imported and to be run.
 
-    Both are bytecode.  The interpreter runs a main file that starts with its magic
-    number whatever the name is, and an import takes an unchecked entry of the cache
-    without a look at the source beside it.
+    An import takes an unchecked entry of the cache without a look at the source beside
+    it.  A main file is run as bytecode when it starts with the magic number, whatever
+    its name is; that is the disguise, and what copies the file copies bytecode.
     """
     with lines.open("wb") as handle:
         handle.truncate(SIZE)
-    code = instrument(source, name, head=open_map(lines))
+    code = instrument(source, file.name, head=open_map(lines))
     unchecked = (1).to_bytes(4, "little") + bytes(8)
     data = importlib.util.MAGIC_NUMBER + unchecked + marshal.dumps(code)
-    file.write_bytes(data)
     cached = Path(importlib.util.cache_from_source(str(file)))
     cached.parent.mkdir(exist_ok=True)
     cached.write_bytes(data)
+    file.write_bytes(data if disguised else source.encode())
 
 
 def marked(data: bytes) -> set[int]:
@@ -135,11 +139,9 @@ def complaints(source: str, ran: set[int], first: int = 1) -> list[str]:
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     never = {t.start[0] + first - 1 for t in tokens if t.string.startswith(NEVER)}
     return [
-        f"line {number}: shown, and never run"
-        for number in sorted(must - never - ran)
+        f"line {number}: shown, and never run" for number in sorted(must - never - ran)
     ] + [
-        f"line {number}: says '{NEVER[2:]}', and was"
-        for number in sorted(never & ran)
+        f"line {number}: says '{NEVER[2:]}', and was" for number in sorted(never & ran)
     ]
 
 

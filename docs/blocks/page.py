@@ -83,7 +83,8 @@ class Page:
         folder = self._folder / "handbook" / "reference"
         folder.mkdir(parents=True)
         for file in (HANDBOOK / "reference").glob("*.py"):
-            self._save(folder / file.name, file.read_text())
+            lines = self.lines / file.name
+            write_instrumented(file.read_text(), folder / file.name, lines, False)
         return folder
 
     def _save(self, file: Path, text: str) -> None:
@@ -91,7 +92,7 @@ class Page:
         file.write_text(text)
         if self._traced and file.suffix == ".py":
             with suppress(SyntaxError):  # its own block says so
-                write_instrumented(text, file, file.name, self.lines / file.name)
+                write_instrumented(text, file, self.lines / file.name)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -205,8 +206,8 @@ class Trace:
 
     page: set[int]
     files: dict[str, set[int]]
-    failed: set[int]
-    """The blocks, by line, that can't tell because they fail."""
+    failed: dict[int, str]
+    """The blocks, by line, that can't tell because they fail, and why."""
 
     @classmethod
     def of(cls, path: Path, blocks: Iterable[Block]) -> Trace:
@@ -225,7 +226,11 @@ class Trace:
         try:
             page.run_all()
             files = {f.name: marked(f.read_bytes()) for f in page.lines.iterdir()}
-            failed = {b.line for b in copies if isinstance(b.result, BlockFailure)}
+            failed = {
+                block.line: str(block.result)
+                for block in copies
+                if isinstance(block.result, BlockFailure)
+            }
             return cls(page.ran, files, failed)
         finally:
             page.close()

@@ -19,34 +19,17 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 from . import evaluators
+from .kinds import classify
 from .page import Block, BlockFailure, Page
 
 LEXER = DirectiveLexer("code-block|literalinclude")
 FENCES = RawFencedCodeBlockLexer(
     re.compile(r"(?P<arguments>\S*)(?: (?P<caption>\S+))?$\n", re.M)
 )
-COMMENT = re.compile(r"^[ \t]*\.\. (?P<word>quoted|skip):[ \t]*(?P<rest>.*)\n\s*\Z", re.M)
+COMMENT = re.compile(
+    r"^[ \t]*\.\. (?P<word>quoted|skip):[ \t]*(?P<rest>.*)\n\s*\Z", re.M
+)
 SKIP = re.compile(r'next if\((?P<condition>.+), reason="(?P<reason>[^"]+)"\)$')
-
-
-def classify(language: str, caption: str, quoted: bool, after: str | None) -> str | None:
-    """Return the kind of a literal block, or None when nothing claims it.
-
-    Args:
-        language: as the directive names it.
-        caption: its caption, the name of a file.
-        quoted: a comment before it says why nobody runs it.
-        after: the kind of the block before it on the page.
-    """
-    if quoted:
-        return "quoted"
-    if caption:
-        return "file" if language in evaluators.FILES else None
-    if language in ("python", "pycon"):
-        return "session"
-    if language == "console":
-        return "console"
-    return "output" if language == "text" and after == "session" else None
 
 
 def parse(document: Document) -> Iterator[Region]:

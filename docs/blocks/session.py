@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from .clocks import FATAL, SETTLE
 from .keeper import Kept, left_behind
@@ -33,7 +34,7 @@ class Session:
 
     def __init__(self, folder: Path, env: dict[str, str], fatal: float = FATAL) -> None:
         self._fatal = fatal
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._control, far_end = socket.socketpair()
         self._kept = Kept(
             ["python", str(INTERPRETER), str(far_end.fileno())],
@@ -48,7 +49,9 @@ class Session:
         far_end.close()
         self._answers = self._control.makefile("rb", buffering=0)
 
-    def run(self, language: str, source: str, name: str, first: int) -> tuple[str, set[int]]:
+    def run(
+        self, language: str, source: str, name: str, first: int
+    ) -> tuple[str, set[int]]:
         """Run one block.
 
         Returns:
@@ -89,7 +92,8 @@ class Session:
     def _read(self, deadline: float) -> dict[str, object]:
         """Read one answer; raise SessionFailure when none can come."""
         patience = max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select([self._control, self._kept], [], [], patience)
+        sources: list[Any] = [self._control, self._kept]
+        ready, _, _ = select.select(sources, [], [], patience)
         if not ready:
             self._kept.send(signal.SIGKILL)
             raise SessionFailure(f"hung: no end after {self._fatal:g} seconds")

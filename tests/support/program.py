@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from blocks.keeper import Ended, Kept
 
@@ -118,7 +118,8 @@ class Program:
 
     def wait(self) -> Ended:
         """Read the output to its end and return how the program ended."""
-        while self._kept not in select.select([self._control, self._kept], [], [])[0]:
+        sources: list[Any] = [self._control, self._kept]
+        while self._kept not in select.select(sources, [], [])[0]:
             if not self._fill(time.monotonic()):
                 break
         ended = self._kept.wait()
@@ -159,9 +160,9 @@ class Program:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        kind: object,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: object,
     ) -> None:
         """End everything; an error gets the output as a note."""
         if error is not None:
