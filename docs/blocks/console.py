@@ -98,6 +98,10 @@ class Shell:
         """Return the screen as the reader sees it, without the last prompt."""
         return self.screen.replace(MARK, "").removesuffix("$ ")
 
+    def ended(self) -> str:
+        """Return the screen after the last command; empty lines at its end are none."""
+        return self.shown().rstrip("\n") + "\n"
+
     def left_behind(self) -> list[str]:
         """Describe the processes that are left besides the shell."""
         return left_behind(self._kept.keeper, SETTLE, self._kept.pid)
@@ -130,7 +134,7 @@ def run(text: str, folder: Path, env: dict[str, str], fatal: float = FATAL) -> s
         shell.read_until_prompt()
         if left := shell.left_behind():
             raise ConsoleFailure("left a child behind: " + "; ".join(left))
-        return shell.shown()
+        return shell.ended()
     except ConsoleFailure as failure:
         raise ConsoleFailure(f"{failure}\nThe screen:\n{shell.shown()}") from None
     finally:
