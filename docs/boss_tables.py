@@ -1,8 +1,8 @@
 """A Sphinx extension: what the boss's page shows is made from the boss's own tables.
 
-Three directives, all without arguments: ``boss-diagram`` draws ``TABLE``,
-``boss-cells`` lists it whole, and ``boss-messages`` lists the messages of the log.  Only
-the places of the boxes are ours; a state without a place is an error.
+Three directives, without arguments: ``boss-diagram`` draws ``TABLE``, ``boss-cells``
+lists it whole, and ``boss-messages`` lists the messages of the log.  Only the places of
+the boxes are ours; a state without a place is an error.
 """
 
 from __future__ import annotations
@@ -142,7 +142,10 @@ class BossDiagram(Directive):
 class BossCells(Directive):
     """Lists the boss's table, every cell."""
 
-    EMPTY: ClassVar[dict[str, str]] = {"impossible": "–", "nothing": "nothing"}
+    EMPTY: ClassVar[dict[str, str]] = {
+        "impossible": "\N{EN DASH}",
+        "nothing": "nothing",
+    }
 
     def run(self) -> list[nodes.Node]:
         """Return a row for each state and a column for each event."""

@@ -10,75 +10,13 @@ from pathlib import Path
 BASE = Path(__file__).with_name("python.inv")
 
 OBJECTS = {
-    "library/asyncio-eventloop": {
-        "py:method": ["asyncio.loop.add_signal_handler"],
-    },
-    "library/errno": {"py:data": ["errno.EINTR"]},
-    "library/exceptions": {
-        "py:exception": [
-            "BrokenPipeError",
-            "InterruptedError",
-            "KeyboardInterrupt",
-            "OSError",
-            "RecursionError",
-            "RuntimeError",
-            "SystemExit",
-            "ValueError",
-        ],
-    },
-    "library/os": {
-        "py:function": [
-            "os.fchdir",
-            "os.fork",
-            "os.kill",
-            "os.killpg",
-            "os.pipe",
-            "os.posix_spawn",
-            "os.read",
-            "os.register_at_fork",
-            "os.setsid",
-            "os.wait",
-            "os.waitid",
-            "os.waitpid",
-        ],
-        "py:data": ["os.WNOWAIT"],
-    },
-    "library/pty": {"py:module": ["pty"]},
-    "library/queue": {"py:class": ["queue.SimpleQueue"]},
-    "library/select": {
-        "py:module": ["select"],
-        "py:function": ["select.select"],
-    },
+    "library/exceptions": {"py:exception": ["BrokenPipeError", "OSError"]},
+    "library/os": {"py:function": ["os.posix_spawn", "os.wait"]},
+    "library/select": {"py:function": ["select.select"]},
     "library/selectors": {"py:module": ["selectors"]},
-    "library/signal": {
-        "py:module": ["signal"],
-        "py:data": [
-            "signal.SIGCHLD",
-            "signal.SIGHUP",
-            "signal.SIGINT",
-            "signal.SIGKILL",
-            "signal.SIGPIPE",
-            "signal.SIGTERM",
-            "signal.SIG_DFL",
-            "signal.SIG_IGN",
-        ],
-        "py:function": [
-            "signal.default_int_handler",
-            "signal.getsignal",
-            "signal.pause",
-            "signal.pthread_sigmask",
-            "signal.raise_signal",
-            "signal.set_wakeup_fd",
-            "signal.siginterrupt",
-            "signal.signal",
-        ],
-    },
+    "library/signal": {"py:function": ["signal.set_wakeup_fd", "signal.siginterrupt"]},
     "library/subprocess": {"py:class": ["subprocess.Popen"]},
-    "library/threading": {
-        "py:class": ["threading.Event", "threading.Thread"],
-    },
     "library/time": {"py:function": ["time.sleep"]},
-    "library/tomllib": {"py:module": ["tomllib"]},
 }
 
 

@@ -30,7 +30,13 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
     """Copy the engine, the modules and these pages into an empty folder."""
     ignore = shutil.ignore_patterns("__pycache__")
     (folder / "docs").mkdir(parents=True)
-    for name in ("conf.py", "pyproject.toml", "docs/conftest.py", "docs/python.inv"):
+    for name in (
+        "conf.py",
+        "pyproject.toml",
+        "docs/conftest.py",
+        "docs/python.inv",
+        "docs/boss_tables.py",
+    ):
         shutil.copy(ROOT / name, folder / name)
     for name in ("docs/blocks", "docs/_static", "reference"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
@@ -39,15 +45,17 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
         shutil.copy(page, folder / "docs" / page.name)
 
 
-def run(folder: Path, *arguments: str) -> tuple[dict[str, int], list[Report]]:
-    """Run ``pytest docs/`` in a clone.
+def run(
+    folder: Path, *arguments: str, pages: Iterable[str] = ("docs",)
+) -> tuple[dict[str, int], list[Report]]:
+    """Run ``pytest docs/`` in a clone, or only what the arguments name.
 
     Returns:
         The number of blocks that passed on each page, and a report of each failure.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     result = subprocess.run(
-        [*command, "-p", "no:xdist", "--junit-xml=report.xml", "docs", *arguments],
+        [*command, "-p", "no:xdist", "--junit-xml=report.xml", *pages, *arguments],
         cwd=folder,
         env={**os.environ, "FATAL_SECONDS": HANG, "PYTEST_ADDOPTS": ""},
         capture_output=True,

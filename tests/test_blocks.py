@@ -1,0 +1,81 @@
+"""The block engine as people use it: one block alone, any order, side by side."""
+
+from pathlib import Path
+
+import pytest
+from support import clone
+
+PAGE = """\
+A page
+======
+
+.. code-block:: python
+
+   numbers = [1]
+
+.. code-block:: python
+
+   numbers.append(2)
+
+.. code-block:: pycon
+
+   >>> numbers
+   [1, 2]
+
+.. code-block:: console
+
+   $ echo "$((1 + 1))" > two
+
+.. code-block:: console
+
+   $ cat two
+   2
+
+.. skip: next if(True, reason="a reason")
+.. code-block:: python
+
+   raise SystemExit
+
+.. quoted: nobody can run a proverb
+.. code-block:: text
+
+   Dead men tell no tales.
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "clone"
+    clone.make(folder, [])
+    for name in ("first", "second"):
+        (folder / "docs" / f"{name}.rst").write_text(PAGE)
+    return folder
+
+
+@pytest.mark.parametrize("line", [12, 21], ids=["session", "console"])
+def test_a_block_runs_alone_with_what_it_builds_on(project: Path, line: int) -> None:
+    block = f"docs/first.rst::line:{line},column:1"
+    passed, failed = clone.run(project, block, pages=())
+    assert (passed, failed) == ({"first": 1}, [])
+
+
+def test_blocks_run_in_the_reverse_order(project: Path) -> None:
+    (project / "conftest.py").write_text(
+        "def pytest_collection_modifyitems(items):\n    items.reverse()\n"
+    )
+    passed, failed = clone.run(project)
+    assert (passed, failed) == ({"first": 7, "second": 7, "index": 1}, [])
+
+
+def test_a_skip_with_a_reason_is_a_skip(project: Path) -> None:
+    passed, failed = clone.run(project)
+    assert (passed["first"], failed) == (7, [])
+
+
+def test_a_skip_is_a_failure_where_nothing_may_be_skipped(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKIPS_ARE_FAILURES", "1")
+    _, failed = clone.run(project)
+    assert {report.line for report in failed} == {27}
+    assert "a reason" in failed[0].text
