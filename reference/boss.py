@@ -1,0 +1,652 @@
+# SPDX-License-Identifier: 0BSD
+"""A boss: starts children from a file, restarts the dead, takes all down, then dies.
+
+Ways that we rejected:
+
+* A look at every child at every tick.  Deaths wait for the tick, and idle is not idle.
+* A loop around ``sleep``.  Python goes on sleeping after a signal: the stop is late.
+* Reaping in the handler.  It runs in the midst of a start, before we know the pid.
+* One ``waitpid`` for each SIGCHLD.  The signal merges: ten deaths can be one SIGCHLD.
+* SIGCHLD ignored.  The kernel throws the statuses away, and nobody learns who died.
+* A pidfd for each child.  A default descriptor limit ends it at about a thousand.
+* ``subprocess.Popen``.  Its start is slower than ours, and it wants to reap by itself.
+* ``preexec_fn``, or fork and exec.  A SIGTERM in the gap runs our handler in the child.
+* The group first.  A child that is a boss would see its own children die, and restart
+  them.  We ask the leader; the group gets SIGKILL, at the end.
+* Killing the group of a reaped leader.  Its number may be somebody else's by then.
+* The wakeup fd's bytes as the news.  When it is full, the one for SIGTERM is missing.
+
+We use it where a few programs that we wrote belong together: on a developer's machine,
+in a test, in one container.  Not as a machine's first service manager (systemd is there
+and knows cgroups), not over several machines (Kubernetes), and not as a library in a
+process that starts children of its own: the boss reaps whatever dies below it.
+
+What we promise, each line held by a test of the same name:
+
+``bad_file``: a file with a mistake is one line with file and key, status 2, no start.
+``start_order``: a child is started when all that it comes ``after`` have been.
+``own_group``: each child leads a process group; Ctrl-C reaches the boss and no child.
+``clean_start``: a child has default signals, an empty mask, an empty standard input.
+``folder_and_env``: ``cwd`` and ``env`` are the child's; ours are as before.
+``restarts``: a child that dies is started again, the first time without delay.
+``backs_off``: each further delay is twice as long, up to ``BACKOFF_CAP``.
+``steady``: a child that ran for ``STEADY`` seconds is restarted without delay again.
+``policy``: ``on-failure`` brings back what failed, ``never`` nothing.
+``failed_start``: a start that fails is a death like any other.
+``nothing_left``: with nothing to run we exit 0, or 1 when one that ended had failed.
+``asks_the_leader``: a stop sends SIGTERM to the leader, and nothing to its group.
+``wakes_the_frozen``: a child that SIGSTOP has frozen is asked as well, and woken.
+``all_at_once``: children that no ``after`` orders are asked before any is waited for.
+``stop_order``: a child is asked when all that come after it are down.
+``escalates``: a child that outlives its grace is killed, with its group.
+``hurry``: a second SIGINT or SIGTERM kills whatever still runs.
+``group_goes_too``: what a dead leader leaves in its group is killed; then we reap it.
+``no_restart_in_stop``: a death is not followed by a start once a stop has begun.
+``stop_in_start_up``: after a signal between two starts there is no further start.
+``reaps_all``: deaths that come together are all reaped, those of strangers too.
+``true_death``: the boss dies by the signal that stopped it, without a traceback.
+``pid_1``: where it can't die by it, it exits with 128 + the signal's number.
+``hears_anyway``: signals that were ignored or blocked when we were started are heard.
+``idle``: a boss that waits makes no system call, and does not run at all.
+``log_is_no_leash``: a log that is closed, broken or full neither kills nor stops us.
+``gives_back``: ``run`` leaves handlers, mask, wakeup fd and descriptors as they were.
+``no_child_left``: an exception that leaves ``run`` leaves no child behind.
+``main_thread``: ``run`` outside the main thread is an error that changes nothing.
+
+Not promised: a boss that dies by SIGKILL leaves its children running.  A descendant in
+another group is on its own, and so is a child that has changed its user beyond our
+rights.  Two stop signals with no look between them may count as one.  Descriptors that
+we inherit without close-on-exec reach the children.  A line that does not fit into the
+log is dropped, yet another writer can fill it between our look and our write.  A
+handler that C code has set comes back as the default.  A program on a dead network disk
+holds up the boss that starts it.
+"""
+
+from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__":
+    # Ctrl-C while the rest is imported, some 20 ms: a plain death, not a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import os
+import select
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
+from threading import current_thread, main_thread
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+GRACE = 10.0
+"""Seconds from SIGTERM to SIGKILL for a child whose table does not say."""
+
+LONGEST = 1_000_000
+"""Seconds; no grace is longer.  ``poll`` has an int of milliseconds: twice as many."""
+
+BACKOFF_FIRST = 0.1
+"""Seconds before the second restart; the first has no delay."""
+
+BACKOFF_CAP = 10.0
+"""Seconds; no delay is longer."""
+
+STEADY = 10.0
+"""Seconds of running after which a child's earlier deaths are forgotten."""
+
+RESTART = ("always", "on-failure", "never")
+SECONDS = f"a number of seconds, 0 to {LONGEST}"
+
+MESSAGES = {
+    "child-started": "The child runs under this pid, which is its process group too.",
+    "child-not-started": "The system refused the start; we treat it as a death.",
+    "child-died": "The child has been reaped; `exit` or `signal` says how it ended.",
+    "child-backs-off": "The child will be started again after this many seconds.",
+    "child-asked": "SIGTERM has been sent; SIGKILL follows when the grace is over.",
+    "child-killed": "SIGKILL has been sent to the child and to its group.",
+    "all-started": "Every child has been started once; from here on the boss waits.",
+    "stopping": "A first SIGINT or SIGTERM has come; the children are asked to stop.",
+    "hurrying": "A further SIGINT or SIGTERM has come; what still runs is killed.",
+    "stranger-reaped": "A process that we did not start, left to us as to PID 1, died.",
+    "ended": "No child runs or will run; `failed` counts those that ended in failure.",
+}
+"""Every message of the log by its id, explained."""
+
+
+class State(StrEnum):
+    """Where a child is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    BACKOFF = "backing off"
+    STOPPING = "stopping"
+    KILLED = "killed"
+    DOWN = "down"
+
+
+class Event(StrEnum):
+    """What happens to a child."""
+
+    START = "all that it comes after have been started"
+    LOST = "it died and is wanted back"
+    ENDED = "it died and is not wanted back"
+    DUE = "its deadline has come"
+    STOP = "its turn to stop"
+    HURRY = "a second signal"
+
+
+WAITING, RUNNING, BACKOFF, STOPPING, KILLED, DOWN = State
+START, LOST, ENDED, DUE, STOP, HURRY = Event
+NEVER = ("impossible", None)
+
+# fmt: off
+TABLE: dict[State, dict[Event, tuple[str, State | None]]] = {
+    WAITING:  {START: ("start", RUNNING), LOST: NEVER,  ENDED: NEVER,
+               DUE: NEVER, STOP: ("let_go", DOWN), HURRY: NEVER},
+    RUNNING:  {START: NEVER, LOST: ("back_off", BACKOFF), ENDED: ("let_go", DOWN),
+               DUE: NEVER, STOP: ("ask", STOPPING), HURRY: ("kill", KILLED)},
+    BACKOFF:  {START: NEVER, LOST: NEVER, ENDED: NEVER,
+               DUE: ("start", RUNNING), STOP: ("let_go", DOWN), HURRY: NEVER},
+    STOPPING: {START: NEVER, LOST: NEVER, ENDED: ("let_go", DOWN),
+               DUE: ("kill", KILLED), STOP: NEVER, HURRY: ("kill", KILLED)},
+    KILLED:   {START: NEVER, LOST: NEVER, ENDED: ("let_go", DOWN),
+               DUE: NEVER, STOP: ("nothing", KILLED), HURRY: ("nothing", KILLED)},
+    DOWN:     {START: NEVER, LOST: NEVER, ENDED: NEVER,
+               DUE: NEVER, STOP: ("nothing", DOWN), HURRY: ("nothing", DOWN)},
+}
+# fmt: on
+"""What we do, and where the child is then, for every event in every state.
+
+The actions are methods of :class:`Boss`.  What can't happen is there too, so that no
+cell is forgotten: it has no next state, and is an AssertionError.
+"""
+
+
+class ChildError(ValueError):
+    """A child can't be started as described; the text is one line for its author."""
+
+
+class Child(NamedTuple):
+    """One child, as a ``[[child]]`` table describes it.
+
+    ``name`` is for the log and for ``after``; ``command`` is the program and its
+    arguments; ``after`` names the children to start before it and to stop after it;
+    ``restart`` is ``always``, ``on-failure`` or ``never``; ``grace`` is in seconds;
+    ``cwd`` is the folder to start in (None: ours); ``env`` is added to our own.
+    """
+
+    name: str
+    command: Sequence[str]
+    after: Sequence[str] = ()
+    restart: str = "always"
+    grace: float = GRACE
+    cwd: str | None = None
+    env: Mapping[str, str] = MappingProxyType({})
+
+
+def _texts(value: Any) -> bool:
+    """Return whether this is a list of strings that the system takes."""
+    return type(value) is list and all(type(s) is str and "\0" not in s for s in value)
+
+
+def _is_env(value: Any) -> bool:
+    names = value if type(value) is dict else [""]
+    return all(n and "=" not in n for n in names) and _texts([*names, *value.values()])
+
+
+# By type: to Python true is a number as well, to the author of the file it is not.
+KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda v: _texts([v]) and v.isprintable() and v.split() == [v], "a word"),
+    "command": (lambda v: _texts(v) and any(v[:1]), "a list: program, arguments"),
+    "after": (_texts, "a name or a list of names"),
+    "restart": (lambda v: v in RESTART, " or ".join(RESTART)),
+    "grace": (lambda v: type(v) in (int, float) and 0 <= v <= LONGEST, SECONDS),
+    "cwd": (lambda v: _texts([v]), "the path of a folder"),
+    "env": (_is_env, "a table of strings"),
+}
+
+
+def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - 1 ms, for mistakes only
+
+    hints = [f"; did you mean {name!r}?" for name in get_close_matches(word, known, 1)]
+    return f"unknown {kind} {word!r}{''.join(hints)}"
+
+
+def _read_child(number: int, table: Any, folder: str) -> Child:
+    where = f"child {number}"
+    if not isinstance(table, dict):
+        raise ChildError(f"{where}: must be a table, not {table!r:.60}")
+    if KEYS["name"][0](table.get("name")):
+        where += f" ({table['name']})"
+    if isinstance(table.get("after"), str):
+        table["after"] = [table["after"]]
+    for key, value in table.items():
+        if key not in KEYS:
+            raise ChildError(f"{where}: {_unknown('key', key, KEYS)}")
+        if not KEYS[key][0](value):
+            wanted, found = KEYS[key][1], f"{value!r:.60}"
+            raise ChildError(f"{where}: {key} must be {wanted}, not {found}")
+    for key in [key for key in ("name", "command") if key not in table]:
+        raise ChildError(f"{where}: key '{key}' is missing")
+    if "cwd" in table:
+        table["cwd"] = os.path.join(folder, table["cwd"])
+    return Child(**table)
+
+
+def _in_order(children: Iterable[Child]) -> list[tuple[str, Child]]:
+    """Return the children in the order of their starts, each with where it stands."""
+    places: dict[str, tuple[str, Child]] = {}
+    graph: TopologicalSorter[str] = TopologicalSorter()
+    for number, child in enumerate(children, 1):
+        where = f"child {number} ({child.name})"
+        if child.name in places:
+            raise ChildError(f"{where}: name: {places[child.name][0]} has it already")
+        places[child.name] = where, child
+        graph.add(child.name)  # all of them first: where ``after`` is silent, in order
+    for where, child in places.values():
+        for name in child.after:
+            if name not in places:
+                raise ChildError(f"{where}: after: {_unknown('name', name, places)}")
+        graph.add(child.name, *child.after)
+    try:
+        return [places[name] for name in graph.static_order()]
+    except CycleError as error:
+        ring = error.args[1][::-1]
+        where = places[ring[0]][0]
+        raise ChildError(f"{where}: after: a ring, {' after '.join(ring)}") from None
+
+
+def load(path: str) -> list[Child]:
+    """Return the children that a TOML file describes, in the file's order.
+
+    Whether their programs and folders are there is not looked at: :class:`Boss` does.
+
+    Args:
+        path: the file; a relative ``cwd`` in it counts from its folder.
+
+    Raises:
+        ChildError: the file can't be read or has a mistake; the text says where in it.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
+        raise ChildError(getattr(error, "strerror", None) or str(error)) from None
+    for key in [key for key in tables if key != "child"]:
+        raise ChildError(_unknown("key", key, ["child"]))
+    listed = tables.get("child")
+    if not isinstance(listed, list) or not listed:
+        raise ChildError("there is no [[child]] table")
+    folder = os.path.dirname(os.path.abspath(path))
+    children = [_read_child(n, table, folder) for n, table in enumerate(listed, 1)]
+    _in_order(children)
+    return children
+
+
+def _find_program(program: str, cwd: str | None, path: str) -> str:
+    """Return the path of a program as a child in ``cwd`` would find it."""
+    cwd = os.path.join(os.getcwd(), cwd or "")
+    if not os.access(os.path.join(cwd, "."), os.X_OK):
+        raise ChildError(f"cwd: there is no folder {cwd!r}, or we may not enter it")
+    for folder in [""] if "/" in program else path.split(":"):
+        file = os.path.join(cwd, folder, program)
+        if os.path.isfile(file) and os.access(file, os.X_OK):
+            return file
+    where = f"in {cwd!r}" if "/" in program else f"on the PATH {path!r}"
+    raise ChildError(f"command: there is no program {program!r} {where}")
+
+
+def _bytes(text: str) -> bytes:
+    # As in the file, whatever the locale is.
+    return text.encode("utf-8", "surrogateescape")
+
+
+class _Entry:
+    """A child in the boss's book, with all that its starts need made ready once."""
+
+    def __init__(
+        self, child: Child, number: int, program: str, env: dict[bytes, bytes]
+    ) -> None:
+        self.child = child
+        self.number = number
+        self.state = WAITING
+        self.pid = 0
+        self.deadline: float | None = None
+        self.started = 0.0
+        self.deaths = 0  # in a row
+        self.comes_after: list[_Entry] = []
+        self.not_down = 0  # how many come after it and are not down
+        self._program = _bytes(program)
+        self._argv = [_bytes(word) for word in child.command]
+        more = {_bytes(key): _bytes(text) for key, text in child.env.items()}
+        self._env = {**env, **more} if more else env
+
+    def start(self) -> int:
+        """Start the child and return its pid; raise OSError when that fails."""
+        if self.child.cwd is None:
+            return os.posix_spawn(self._program, self._argv, self._env, **_SPAWN)
+        # posix_spawn has no word for the folder, so we go there and back.
+        home = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.fchdir(home)  # may we come back?  We ask before anything is started.
+            os.chdir(self.child.cwd)
+            return os.posix_spawn(self._program, self._argv, self._env, **_SPAWN)
+        finally:
+            os.fchdir(home)
+            os.close(home)
+
+
+# Every signal by name: posix_spawn hands on what we ignore, and Python ignores SIGPIPE.
+_SPAWN: dict[str, Any] = {
+    "setpgroup": 0,
+    "setsigdef": signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    "setsigmask": (),
+    "file_actions": [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+}
+
+_STDERR = select.poll()
+_STDERR.register(2, select.POLLOUT)
+
+
+def _say(message: str, **facts: object) -> None:
+    """Write a line in one write; drop it where nobody reads, rather than wait."""
+    words = "".join([f" {key}={value}" for key, value in facts.items()])
+    with suppress(OSError):  # closed or broken
+        if _STDERR.poll(0):
+            os.write(2, f"boss {message}:{words}\n".encode(errors="replace"))
+
+
+class Boss:
+    """Children that are started, restarted and stopped together.
+
+    Args:
+        children: in the order of the file; ``after`` goes before that order.
+
+    Raises:
+        ChildError: two children have one name; ``after`` has an unknown name or a ring;
+            a folder or a program is not there.
+    """
+
+    failed: list[str]
+    """The names of the children that ended in failure and were not restarted."""
+
+    def __init__(self, children: Iterable[Child]) -> None:
+        """Look at everything that the starts need, and start nothing."""
+        self.failed = []
+        self._entries: list[_Entry] = []
+        self._by_pid: dict[int, _Entry] = {}
+        self._deadlines: list[tuple[float, int]] = []  # a heap, and some are outdated
+        self._noted = bytearray(signal.NSIG)
+        self._stopped_by: signal.Signals | None = None
+        by_name: dict[str, _Entry] = {}
+        find_program, env = cache(_find_program), dict(os.environb)
+        for where, child in _in_order(children):
+            path = child.env.get("PATH") or os.environ.get("PATH") or os.defpath
+            try:
+                program = find_program(child.command[0], child.cwd, path)
+            except ChildError as error:
+                raise ChildError(f"{where}: {error}") from None
+            entry = _Entry(child, len(self._entries), program, env)
+            entry.comes_after = [by_name[name] for name in {*child.after}]
+            for earlier in entry.comes_after:
+                earlier.not_down += 1
+            self._entries.append(entry)
+            by_name[child.name] = entry
+        self._left = len(self._entries)  # how many are not down
+
+    def run(self) -> signal.Signals | None:
+        """Run the children until a signal stops us or nothing is left to run.
+
+        In the main thread, and once.  Until it returns, SIGINT, SIGTERM and SIGCHLD are
+        ours, and so is every process that dies below us.
+
+        Returns:
+            The signal that stopped us, or None when nothing was left to run.
+
+        Raises:
+            RuntimeError: not the main thread; nothing has been changed or started.
+        """
+        if current_thread() is not main_thread():
+            raise RuntimeError("Python sets handlers in the main thread: run there")
+        with self._listening() as wakeup:
+            try:
+                self._start_all()
+                while self._left:
+                    self._wait(wakeup)
+                    self._look()
+            finally:
+                self._kill_all()
+        _say("ended", failed=len(self.failed))
+        return self._stopped_by
+
+    @contextmanager
+    def _listening(self) -> Iterator[int]:
+        heard = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            # Nothing comes while we change things: it waits, for us or for our caller.
+            signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+            earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            earlier = {signum: signal.signal(signum, self._note) for signum in heard}
+            try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+                yield reader
+            finally:
+                signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+                for signum, handler in earlier.items():
+                    signal.signal(signum, handler or signal.SIG_DFL)
+                signal.set_wakeup_fd(earlier_fd)
+        finally:
+            os.close(reader)
+            os.close(writer)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _note(self, signum: int, _: object) -> None:
+        self._noted[signum] = 1
+
+    def _start_all(self) -> None:
+        for entry in self._entries:
+            if self._noted[signal.SIGINT] or self._noted[signal.SIGTERM]:
+                return
+            self._fire(entry, START)
+        _say("all-started", children=len(self._entries))
+
+    def _wait(self, wakeup: int) -> None:
+        deadline = self._next_deadline()
+        poll = select.poll()  # select.select knows no descriptor above 1023
+        poll.register(wakeup, select.POLLIN)
+        poll.poll(deadline and max(0.0, deadline - time.monotonic()) * 1000)
+        # Empty it to the end, and before the look: a byte that comes later wakes again.
+        with suppress(BlockingIOError):
+            while len(os.read(wakeup, 4096)) == 4096:
+                pass
+
+    def _next_deadline(self) -> float | None:
+        heap = self._deadlines
+        while heap and self._entries[heap[0][1]].deadline != heap[0][0]:
+            heappop(heap)
+        return heap[0][0] if heap else None
+
+    def _look(self) -> None:
+        # The stop first: who dies of the Ctrl-C that stops us is not restarted.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if self._noted[signum]:
+                self._noted[signum] = 0
+                self._stop(signum)
+        if self._noted[signal.SIGCHLD]:
+            self._noted[signal.SIGCHLD] = 0  # before the look, so that none is missed
+            self._reap()
+        now = time.monotonic()
+        while (deadline := self._next_deadline()) is not None and deadline <= now:
+            self._fire(self._entries[self._deadlines[0][1]], DUE)
+
+    def _stop(self, signum: signal.Signals) -> None:
+        if self._stopped_by is not None:
+            _say("hurrying", signal=signum.name)
+            for entry in self._entries:
+                self._fire(entry, HURRY)
+            return
+        _say("stopping", signal=signum.name)
+        for entry in self._entries:
+            if entry.state in (WAITING, BACKOFF):  # nothing runs: nothing to wait for
+                self._fire(entry, STOP)
+        # From here on, a child that is let go gives those before it their turn.
+        self._stopped_by = signum
+        for entry in reversed(self._entries):
+            if not entry.not_down:
+                self._fire(entry, STOP)
+
+    def _reap(self) -> None:
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            # WNOWAIT: we learn who is dead and leave it so; while the leader is not
+            # reaped, its group's number is nobody else's.
+            while dead := os.waitid(os.P_ALL, 0, flags):
+                if entry := self._by_pid.pop(dead.si_pid, None):
+                    with suppress(OSError):
+                        os.killpg(entry.pid, signal.SIGKILL)
+                os.waitpid(dead.si_pid, 0)
+                if entry is None:
+                    _say("stranger-reaped", pid=dead.si_pid)
+                    continue
+                end = "exit" if dead.si_code == os.CLD_EXITED else "signal"
+                facts = {
+                    "name": entry.child.name,
+                    "pid": entry.pid,
+                    end: dead.si_status,
+                }
+                _say("child-died", **facts)
+                self._lose(entry, failed=end == "signal" or dead.si_status != 0)
+
+    def _lose(self, entry: _Entry, failed: bool) -> None:
+        restart = entry.child.restart
+        if self._stopped_by is None:
+            if restart == "always" or (restart == "on-failure" and failed):
+                return self._fire(entry, LOST)
+            self.failed += [entry.child.name] * failed
+        return self._fire(entry, ENDED)
+
+    def _fire(self, entry: _Entry, event: Event) -> None:
+        action, state = TABLE[entry.state][event]
+        if state is None:
+            raise AssertionError(f"{entry.child.name} is {entry.state}: {event}?")
+        entry.deadline = None  # it belongs to the state that set it
+        entry.state = state
+        getattr(self, f"_{action}")(entry)
+
+    def _nothing(self, entry: _Entry) -> None:
+        pass
+
+    def _start(self, entry: _Entry) -> None:
+        entry.started = time.monotonic()
+        try:
+            entry.pid = entry.start()
+        except OSError as error:
+            _say("child-not-started", name=entry.child.name, error=repr(error.strerror))
+            return self._lose(entry, failed=True)
+        self._by_pid[entry.pid] = entry
+        return _say("child-started", name=entry.child.name, pid=entry.pid)
+
+    def _back_off(self, entry: _Entry) -> None:
+        if time.monotonic() - entry.started >= STEADY:
+            entry.deaths = 0
+        # Up to 64: a child can die more often than 2.0 can be doubled.
+        delay = min(BACKOFF_FIRST * 2.0 ** min(entry.deaths - 1, 64), BACKOFF_CAP)
+        delay = delay if entry.deaths else 0.0
+        entry.deaths += 1
+        self._set_deadline(entry, delay)
+        _say("child-backs-off", name=entry.child.name, seconds=delay)
+
+    def _ask(self, entry: _Entry) -> None:
+        with suppress(OSError):
+            os.kill(entry.pid, signal.SIGTERM)
+            os.kill(entry.pid, signal.SIGCONT)  # a frozen one would not notice
+        grace = entry.child.grace
+        self._set_deadline(entry, grace)
+        _say("child-asked", name=entry.child.name, pid=entry.pid, grace=grace)
+
+    def _kill(self, entry: _Entry) -> None:
+        for kill in (os.kill, os.killpg):  # it may have left for another group
+            with suppress(OSError):
+                kill(entry.pid, signal.SIGKILL)
+        _say("child-killed", name=entry.child.name, pid=entry.pid)
+
+    def _let_go(self, entry: _Entry) -> None:
+        self._left -= 1
+        for earlier in entry.comes_after:
+            earlier.not_down -= 1
+            if self._stopped_by is not None and not earlier.not_down:
+                self._fire(earlier, STOP)
+
+    def _set_deadline(self, entry: _Entry, seconds: float) -> None:
+        entry.deadline = time.monotonic() + seconds
+        heappush(self._deadlines, (entry.deadline, entry.number))
+
+    def _kill_all(self) -> None:
+        # There is somebody left only when an exception leaves us.
+        for pid, entry in self._by_pid.items():
+            self._kill(entry)
+            with suppress(OSError):
+                os.waitpid(pid, 0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Start the children that a file lists, restart the dead, take all down, then die.
+
+    usage: python boss.py FILE.toml
+
+        [[child]]                     # one such table for each child
+        name = "web"
+        command = ["python3", "web.py", "--port", "8000"]
+        after = "db"                  # or a list: started after, stopped before these
+        restart = "on-failure"        # or "never", or "always", the default
+        grace = 2.5                   # seconds from SIGTERM to SIGKILL
+        cwd = "site"                  # counted from the folder of FILE.toml
+        env = { LANG = "C.UTF-8" }    # added to the boss's own
+
+    SIGINT or SIGTERM stops the children and then the boss; a second one kills whatever
+    still runs.  The log is on standard error.
+
+    exit status: 2 for a mistake in the file, with nothing started; when no child is
+    left to run, 0, or 1 if one that ended had failed; else we die by the signal.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)  # else the next pipe would be our standard error
+    os.close(fd)
+    if arguments in (["-h"], ["--help"]):
+        from inspect import cleandoc  # noqa: PLC0415 - 8 ms, for readers only
+
+        return _print(1, cleandoc(main.__doc__ or ""), 0)
+    if len(arguments) != 1:
+        return _print(2, "usage: python boss.py FILE.toml (or --help)", 2)
+    try:
+        boss = Boss(load(arguments[0]))
+    except ChildError as error:
+        return _print(2, f"{arguments[0]}: {error}", 2)
+    signum = boss.run()
+    if signum is None:
+        return 1 if boss.failed else 0
+    # The default, unblocked, and to ourselves: our parent learns what ended us.  It is
+    # fast as well: the interpreter's own way out takes 2 ms, more than a child's stop.
+    signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
+    signal.raise_signal(signum)
+    return 128 + signum  # still here: PID 1 has no default actions
+
+
+def _print(fd: int, text: str, status: int) -> int:
+    with suppress(OSError):
+        os.write(fd, f"{text}\n".encode(errors="backslashreplace"))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

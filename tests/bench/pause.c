@@ -1,0 +1,8 @@
+/* The smallest child: it waits to be killed. */
+#include <unistd.h>
+
+int main(void)
+{
+    for (;;)
+        pause();
+}

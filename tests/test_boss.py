@@ -1,0 +1,587 @@
+"""The boss keeps its promises, each proved on real processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from blocks.keeper import Ended
+from support import procfs
+from support.bosses import (
+    BOSS,
+    LONG_GRACE,
+    SHORT_GRACE,
+    boss_of,
+    child,
+    library,
+    pid_in,
+    runs_within_settle,
+    values,
+)
+from support.program import Program
+
+BROKEN_LOGS = {
+    "closed": "os.close(2)",
+    "broken": "r, w = os.pipe(); os.dup2(w, 2); os.close(r); os.close(w)",
+    "full": """
+r, w = os.pipe()
+os.dup2(w, 2)
+os.set_inheritable(r, True)
+os.set_blocking(w, False)
+try:
+    while True:
+        os.write(w, bytes(4096))
+except BlockingIOError:
+    os.set_blocking(w, True)
+""",
+}
+
+
+def living(ended: Ended) -> list[str]:
+    """Return what was left behind, without the dead: orphans' zombies are not ours."""
+    return [one for one in ended.left if "(zombie)" not in one]
+
+
+def died_of(ended: Ended, signum: int) -> bool:
+    """Return whether the boss died of a signal and left nothing behind."""
+    assert living(ended) == []
+    return ended.code == -signum
+
+
+def read_until(program: Program, *texts: str) -> list[str]:
+    """Read until there has been a line with each text, in any order; return them."""
+    found: dict[str, str] = {}
+    while len(found) < len(texts):
+        line = program.read_line()
+        found |= {text: line for text in texts if text in line}
+    return [found[text] for text in texts]
+
+
+def freeze(program: Program) -> None:
+    """Stop a boss in its tracks: what comes now, it finds together."""
+    program.send(signal.SIGSTOP)
+    procfs.until(lambda: procfs.state(program.pid) == "T", "a frozen boss")
+
+
+def order(program: Program, *texts: str) -> list[str]:
+    """Return the texts in the order in which the output has them."""
+    assert all(text in program.output for text in texts), texts
+    return sorted(texts, key=program.output.index)
+
+
+def test_bad_file_starts_nothing(tmp_path: Path):
+    good = child("good", "exit=0", restart="never")
+    bad = child("bad", retsart="never")
+    with boss_of(tmp_path, good, bad) as program:
+        ended = program.wait()
+
+        problem = "child 2 (bad): unknown key 'retsart'; did you mean 'restart'?"
+        assert program.output == f"{tmp_path}/boss.toml: {problem}\n"
+        assert ended.code == 2
+
+
+def test_start_order_is_that_of_after_then_that_of_the_file(tmp_path: Path):
+    tables = (
+        child("web", after=["db", "log"]),
+        child("db", after="log"),
+        child("other"),
+        child("log"),
+    )
+    with boss_of(tmp_path, *tables) as program:
+        program.wait_for("boss all-started")
+
+        started = values(program.output, "child-started", "name")
+        assert started == ["other", "log", "db", "web"]
+
+
+def test_own_group_keeps_ctrl_c_from_children(tmp_path: Path):
+    with boss_of(tmp_path, child("a"), child("b"), terminal=True) as program:
+        pids = [pid_in(program.wait_for("ready")) for _ in "ab"]
+        groups = [procfs.group(pid) for pid in pids]
+        program.type("\x03")
+        ended = program.wait()
+
+        assert groups == pids
+        assert "interrupted" not in program.output
+        assert died_of(ended, signal.SIGINT)
+
+
+def test_clean_start_whatever_the_boss_was_given(tmp_path: Path):
+    first = (
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGQUIT})"
+    )
+    with boss_of(tmp_path, child("a", "plain"), first=first) as program:
+        pid = pid_in(program.wait_for("a ready"))
+
+        assert procfs.signals(pid, "ignored") == set()
+        assert procfs.signals(pid, "blocked") == set()
+        assert procfs.signals(pid, "caught") == set()
+        assert procfs.descriptors(pid)[0] == os.devnull
+        assert sorted(procfs.descriptors(pid)) == [0, 1, 2]
+
+
+def test_folder_and_env_are_for_the_child_only(tmp_path: Path):
+    (tmp_path / "below").mkdir()
+    both = child("a", cwd="below", env={"GREETING": "hi"}), child("b")
+    with boss_of(tmp_path, *both) as program:
+        a = pid_in(program.wait_for("child-started: name=a"))
+        b = pid_in(program.wait_for("child-started: name=b"))
+
+        below = [os.readlink(f"/proc/{pid}/cwd") for pid in (a, b, program.pid)]
+        assert below == [f"{tmp_path}/below", str(tmp_path), str(tmp_path)]
+        assert b"GREETING=hi\0" in Path(f"/proc/{a}/environ").read_bytes()
+        assert b"GREETING" not in Path(f"/proc/{b}/environ").read_bytes()
+        assert b"PATH=" in Path(f"/proc/{a}/environ").read_bytes()
+
+
+def test_restarts_the_dead_without_delay(tmp_path: Path):
+    with boss_of(tmp_path, child("a")) as program:
+        first = pid_in(program.wait_for("child-started"))
+        os.kill(first, signal.SIGKILL)
+        second = pid_in(program.wait_for("child-started"))
+
+        assert second != first
+        assert values(program.output, "child-died", "signal") == ["9"]
+        assert values(program.output, "child-backs-off", "seconds") == ["0.0"]
+
+
+NEXT = SHORT_GRACE / 4
+
+DELAYS = """
+import sys, boss
+boss.BACKOFF_FIRST, boss.BACKOFF_CAP, boss.STEADY = map(float, sys.argv[2:])
+boss.Boss(boss.load(sys.argv[1])).run()
+"""
+
+
+def test_backs_off_twice_as_long_each_time_up_to_a_cap(tmp_path: Path):
+    delays = [0.0, NEXT, 2 * NEXT, 4 * NEXT, 5 * NEXT, 5 * NEXT]
+    args = (str(NEXT), str(5 * NEXT), str(LONG_GRACE))
+    with library(tmp_path, DELAYS, child("a", "exit=1"), args=args) as program:
+        for _ in delays:
+            program.wait_for("child-backs-off")
+
+        seen = values(program.output, "child-backs-off", "seconds")
+        assert seen == [str(delay) for delay in delays]
+
+
+def test_steady_child_is_restarted_without_delay_again(tmp_path: Path):
+    args = (str(NEXT), str(LONG_GRACE), "0")
+    with library(tmp_path, DELAYS, child("a", "exit=1"), args=args) as program:
+        seen = [program.wait_for("child-backs-off")[-3:] for _ in range(3)]
+
+        assert seen == ["0.0", "0.0", "0.0"]
+
+
+def test_policy_decides_who_comes_back(tmp_path: Path):
+    tables = (
+        child("fails", "exit=3", restart="on-failure"),
+        child("works", "exit=0", restart="on-failure"),
+        child("never", "exit=3", restart="never"),
+        child("always", "exit=0"),
+    )
+    with boss_of(tmp_path, *tables) as program:
+        read_until(
+            program,
+            "child-backs-off: name=fails",
+            "child-backs-off: name=always",
+            "child-died: name=works",
+            "child-died: name=never",
+        )
+        program.send(signal.SIGTERM)
+        program.wait()
+
+        back = set(values(program.output, "child-backs-off", "name"))
+        assert back == {"fails", "always"}
+        assert values(program.output, "child-started", "name").count("works") == 1
+
+
+def test_failed_start_is_a_death_like_any_other(tmp_path: Path):
+    table = child("a", "x")
+    program_file = table.split('"')[3]
+    copy = tmp_path / "copy"
+    shutil.copy(program_file, copy)
+    with boss_of(tmp_path, table.replace(program_file, str(copy))) as program:
+        pid = pid_in(program.wait_for("child-started"))
+        copy.rename(tmp_path / "away")
+        os.kill(pid, signal.SIGKILL)
+        refused = program.wait_for("child-not-started")
+        assert program.read_line().startswith("boss child-backs-off: name=a")
+        (tmp_path / "away").rename(copy)
+        program.wait_for("child-started")
+
+        assert refused == (
+            "boss child-not-started: name=a error='No such file or directory'"
+        )
+
+
+@pytest.mark.parametrize(("word", "code"), [("exit=0", 0), ("exit=7", 1)])
+def test_nothing_left_ends_the_boss(word: str, code: int, tmp_path: Path):
+    tables = child("a", "exit=0", restart="never"), child("b", word, restart="never")
+    with boss_of(tmp_path, *tables) as program:
+        ended = program.wait()
+
+        assert ended.code == code
+        assert living(ended) == []
+        assert program.output.endswith(f"boss ended: failed={code}\n")
+
+
+def test_asks_the_leader_and_not_its_group(tmp_path: Path):
+    with boss_of(
+        tmp_path, child("a", "stubborn", "below", grace=LONG_GRACE)
+    ) as program:
+        _, below = read_until(program, "a ready", "a below")
+        program.send(signal.SIGTERM)
+        program.wait_for("a asked")
+        os.kill(pid_in(below), signal.SIGINT)  # it answers, an earlier SIGTERM first
+        program.wait_for("a interrupted")
+        program.send(signal.SIGTERM)
+        ended = program.wait()
+
+        assert "below asked" not in program.output
+        assert died_of(ended, signal.SIGTERM)
+
+
+def test_wakes_the_frozen_to_be_asked(tmp_path: Path):
+    with boss_of(tmp_path, child("a", "obedient", grace=LONG_GRACE)) as program:
+        pid = pid_in(program.wait_for("a ready"))
+        os.kill(pid, signal.SIGSTOP)
+        procfs.until(lambda: procfs.state(pid) == "T", "a frozen child")
+        program.send(signal.SIGTERM)
+        program.wait_for("child-died")
+
+        assert values(program.output, "child-died", "exit") == ["0"]
+        assert "a asked" in program.output
+
+
+def test_all_at_once_where_nothing_orders(tmp_path: Path):
+    tables = [child(name, "stubborn", grace=SHORT_GRACE) for name in "abc"]
+    with boss_of(tmp_path, *tables) as program:
+        read_until(program, "a ready", "b ready", "c ready")
+        program.send(signal.SIGTERM)
+        program.wait()
+
+        lines = [line for line in program.output.splitlines() if "boss child" in line]
+        assert [line.split()[1] for line in lines[3:6]] == ["child-asked:"] * 3
+
+
+def test_stop_order_is_after_reversed(tmp_path: Path):
+    tables = (
+        child("db", "obedient", grace=LONG_GRACE),
+        child("web", "stubborn", after="db", grace=LONG_GRACE),
+        child("cron", "obedient", after="db", grace=LONG_GRACE),
+    )
+    with boss_of(tmp_path, *tables) as program:
+        web, _, _ = read_until(program, "web ready", "db ready", "cron ready")
+        program.send(signal.SIGTERM)
+        read_until(program, "child-died: name=cron", "web asked")
+        os.kill(pid_in(web), signal.SIGKILL)
+        ended = program.wait()
+
+        in_turn = ["child-died: name=web", "db asked"]
+        assert order(program, *in_turn) == in_turn
+        assert died_of(ended, signal.SIGTERM)
+
+
+def test_escalates_when_the_grace_is_over_and_not_before(tmp_path: Path):
+    tables = (
+        child("short", "stubborn", "below", grace=SHORT_GRACE),
+        child("long", "stubborn", grace=LONG_GRACE),
+    )
+    with boss_of(tmp_path, *tables) as program:
+        for _ in tables:
+            program.wait_for("ready")
+        program.send(signal.SIGTERM)
+        program.wait_for("child-died: name=short")
+        program.send(signal.SIGTERM)
+        ended = program.wait()
+
+        in_turn = [
+            "child-asked: name=short",
+            "child-killed: name=short",
+            "boss hurrying",
+            "child-killed: name=long",
+        ]
+        assert order(program, *in_turn) == in_turn
+        assert values(program.output, "child-died", "signal") == ["9", "9"]
+        assert died_of(ended, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_hurry_kills_whatever_still_runs(second: signal.Signals, tmp_path: Path):
+    tables = (
+        child("a", "obedient", grace=LONG_GRACE),
+        child("b", "stubborn", after="a", grace=LONG_GRACE),
+    )
+    with boss_of(tmp_path, *tables) as program:
+        for _ in tables:
+            program.wait_for("ready")
+        program.send(signal.SIGTERM)
+        program.wait_for("b asked")
+        program.send(second)
+        ended = program.wait()
+
+        assert "a asked" not in program.output
+        assert values(program.output, "child-died", "signal") == ["9", "9"]
+        assert died_of(ended, signal.SIGTERM)
+
+
+def test_group_goes_too_when_the_leader_has_died(tmp_path: Path):
+    with boss_of(tmp_path, child("a", "below", restart="never")) as program:
+        ready, _ = read_until(program, "a ready", "a below")
+        os.kill(pid_in(ready), signal.SIGTERM)
+        ended = program.wait()
+
+        assert living(ended) == []
+        assert ended.code == 1
+
+
+def test_no_restart_in_stop_even_when_both_come_together(tmp_path: Path):
+    tables = child("a", "obedient"), child("b")
+    with boss_of(tmp_path, *tables) as program:
+        pids = [pid_in(program.wait_for("ready")) for _ in tables]
+        freeze(program)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        program.send(signal.SIGTERM)
+        program.send(signal.SIGCONT)
+        ended = program.wait()
+
+        assert len(values(program.output, "child-died", "name")) == 2
+        assert values(program.output, "child-backs-off", "name") == []
+        assert len(values(program.output, "child-started", "name")) == 2
+        assert died_of(ended, signal.SIGTERM)
+
+
+def test_stop_in_start_up_starts_nothing_more(tmp_path: Path):
+    source = """
+        import signal, sys, boss
+
+        class Interrupted(boss.Boss):
+            def _start(self, entry):
+                super()._start(entry)
+                if entry.child.name == "b":
+                    signal.raise_signal(signal.SIGINT)
+
+        stopped_by = Interrupted(boss.load(sys.argv[1])).run()
+        print(stopped_by.name)
+    """
+    tables = [child(name) for name in "abcd"]
+    with library(tmp_path, source, *tables) as program:
+        ended = program.wait()
+
+        assert values(program.output, "child-started", "name") == ["a", "b"]
+        assert "all-started" not in program.output
+        assert program.output.endswith("SIGINT\n")
+        assert living(ended) == []
+
+
+SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)"
+
+
+def test_reaps_all_that_died_together_and_strangers(tmp_path: Path):
+    names = [f"n{number}" for number in range(30)]
+    stranger_to_be = "setsid sh -c 'echo stranger $$; exec sleep 1000'"
+    script = ["sh", "-c", f"{stranger_to_be} & wait"]
+    tables = [
+        *[child(name) for name in names],
+        child("stays", "stubborn", grace=LONG_GRACE),
+        child("leaves", command=script, restart="never"),
+    ]
+    with boss_of(tmp_path, *tables, first=SUBREAPER) as program:
+        ready = [f"{name} ready" for name in ("stays", *names)]
+        lines = read_until(program, "name=leaves pid", "stranger ", *ready)
+        leaves, stranger, stays, *pids = map(pid_in, lines)
+        os.kill(leaves, signal.SIGKILL)
+        procfs.until(lambda: stranger in procfs.children(program.pid), "a stranger")
+        freeze(program)
+        for pid in (stranger, *pids):
+            os.kill(pid, signal.SIGKILL)
+        program.send(signal.SIGTERM)
+        program.send(signal.SIGCONT)
+        program.wait_for("stays asked")
+        procfs.asleep(program.pid)  # it has looked, and waits for who stays
+
+        assert procfs.children(program.pid) == [stays]
+        program.send(signal.SIGTERM)
+        program.wait_for("boss ended")
+        assert len(values(program.output, "child-died", "name")) == len(tables)
+        assert values(program.output, "stranger-reaped", "pid") == [str(stranger)]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_true_death_by_the_signal(signum: signal.Signals, tmp_path: Path):
+    with boss_of(tmp_path, child("a")) as program:
+        program.wait_for("all-started")
+        program.send(signum)
+        ended = program.wait()
+
+        assert died_of(ended, signum)
+        assert "Traceback" not in program.output
+
+
+def test_pid_1_exits_with_128_and_the_number(tmp_path: Path):
+    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+    if os.getuid():
+        unshare += ["--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.call([*unshare, "true"]):
+        pytest.skip("no pid namespace: unshare is missing or not allowed here")
+    (tmp_path / "boss.toml").write_text(child("a"))
+    command = [*unshare, sys.executable, str(BOSS), "boss.toml"]
+    with Program(command, cwd=tmp_path) as program:
+        program.wait_for("all-started")
+        (boss,) = procfs.children(program.pid)
+        os.kill(boss, signal.SIGTERM)
+        ended = program.wait()
+
+        assert ended.code == 128 + signal.SIGTERM
+        assert "Traceback" not in program.output
+
+
+def test_hears_anyway_what_was_ignored_or_blocked(tmp_path: Path):
+    first = (
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGCHLD})"
+    )
+    with boss_of(tmp_path, child("a"), first=first) as program:
+        ready, _ = read_until(program, "a ready", "all-started")
+        heard = procfs.signals(program.pid, "caught")
+        deaf = procfs.signals(program.pid, "blocked")
+
+        assert heard >= {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
+        assert deaf == set()
+        os.kill(pid_in(ready), signal.SIGKILL)
+        program.wait_for("child-backs-off")
+        program.wait_for("a ready")
+        program.send(signal.SIGINT)
+        assert died_of(program.wait(), signal.SIGINT)
+
+
+def test_idle_boss_does_not_run_at_all(tmp_path: Path):
+    with boss_of(tmp_path, *[child(f"n{number}") for number in range(10)]) as program:
+        program.wait_for("all-started")
+        procfs.asleep(program.pid)
+
+        assert not runs_within_settle(program.pid)
+
+
+def last_line(file: Path) -> str:
+    """Return what comes after the last end of a line: in a trace, an unended call."""
+    return file.read_text().rpartition("\n")[2]
+
+
+def test_idle_boss_makes_no_system_call(tmp_path: Path):
+    strace = ["strace", "-o", "trace"]
+    if shutil.which("strace") is None or subprocess.call(
+        [*strace, "true"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    ):
+        pytest.skip("no trace: strace is missing, or ptrace is not allowed here")
+    (tmp_path / "boss.toml").write_text("\n".join(child(f"n{n}") for n in range(10)))
+    command = [*strace, sys.executable, str(BOSS), "boss.toml"]
+    with Program(command, cwd=tmp_path) as program:
+        program.wait_for("all-started")
+        (boss,) = procfs.children(program.pid)
+        trace = tmp_path / "trace"
+        procfs.until(lambda: "POLLIN}" in last_line(trace), "a boss that waits")
+        before = trace.read_text()
+        assert not runs_within_settle(boss)
+
+        assert trace.read_text() == before
+        os.kill(boss, signal.SIGTERM)
+        program.wait_for("boss ended")
+
+
+@pytest.mark.parametrize("log", BROKEN_LOGS)
+def test_log_is_no_leash(log: str, tmp_path: Path):
+    stop_the_boss = ["sh", "-c", "kill -TERM $PPID; exec sleep 1000"]
+    table = child("a", command=stop_the_boss)
+    with boss_of(tmp_path, table, first=BROKEN_LOGS[log]) as program:
+        assert died_of(program.wait(), signal.SIGTERM)
+
+
+GIVES_BACK = """
+    import os, signal, sys, boss
+
+    def stop(*_):
+        pass
+
+    def world():
+        handlers = [signal.getsignal(n) for n in (2, 15, 17)]
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        wakeup = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(wakeup)
+        fds = os.listdir("/proc/self/fd")
+        return handlers, mask, wakeup, fds, os.getcwd()
+
+    class Fails(boss.Boss):
+        def _look(self):
+            raise OSError("on purpose")
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    pair = os.pipe()
+    os.set_blocking(pair[1], False)
+    signal.set_wakeup_fd(pair[1])
+    before = world()
+    boss.Boss(boss.load(sys.argv[1])).run()
+    print("same" if world() == before else (before, world()))
+    try:
+        Fails(boss.load(sys.argv[1])).run()
+    except OSError:
+        print("same" if world() == before else (before, world()))
+"""
+
+
+def test_gives_back_all_that_it_took(tmp_path: Path):
+    table = child("a", "exit=0", restart="never", cwd="/")
+    with library(tmp_path, GIVES_BACK, table) as program:
+        program.wait()
+
+        said = [line for line in program.output.splitlines() if "boss " not in line]
+        assert said == ["same", "same"]
+
+
+def test_no_child_left_by_an_exception(tmp_path: Path):
+    source = """
+        import sys, boss
+
+        class Fails(boss.Boss):
+            def _look(self):
+                raise OSError("on purpose")
+
+        Fails(boss.load(sys.argv[1])).run()
+    """
+    tables = child("a", "stubborn", grace=LONG_GRACE), child("b", "exit=0")
+    with library(tmp_path, source, *tables) as program:
+        ended = program.wait()
+
+        assert program.output.endswith("OSError: on purpose\n")
+        assert living(ended) == []
+
+
+def test_main_thread_only(tmp_path: Path):
+    source = """
+        import signal, sys, threading, boss
+
+        def run():
+            try:
+                boss.Boss(boss.load(sys.argv[1])).run()
+            except RuntimeError as error:
+                print(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+    """
+    with library(tmp_path, source, child("a")) as program:
+        program.wait()
+
+        words = "Python sets handlers in the main thread: run there\nTrue\n"
+        assert program.output == words
