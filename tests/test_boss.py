@@ -66,13 +66,21 @@ def freeze(program: Program) -> None:
     procfs.until(lambda: procfs.state(program.pid) == "T", "a frozen boss")
 
 
+def kill_together(program: Program, pids: list[int]) -> None:
+    """Kill children of a frozen boss; return when all are dead, and none reaped."""
+    freeze(program)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    procfs.until(lambda: {procfs.state(pid) for pid in pids} == {"Z"}, "zombies")
+
+
 def order(program: Program, *texts: str) -> list[str]:
     """Return the texts in the order in which the output has them."""
     assert all(text in program.output for text in texts), texts
     return sorted(texts, key=program.output.index)
 
 
-def test_bad_file_starts_nothing(tmp_path: Path):
+def test_bad_file_starts_nothing(tmp_path: Path) -> None:
     good = child("good", "exit=0", restart="never")
     bad = child("bad", retsart="never")
     with boss_of(tmp_path, good, bad) as program:
@@ -83,7 +91,7 @@ def test_bad_file_starts_nothing(tmp_path: Path):
         assert ended.code == 2
 
 
-def test_start_order_is_that_of_after_then_that_of_the_file(tmp_path: Path):
+def test_start_order_is_that_of_after_then_that_of_the_file(tmp_path: Path) -> None:
     tables = (
         child("web", after=["db", "log"]),
         child("db", after="log"),
@@ -97,7 +105,7 @@ def test_start_order_is_that_of_after_then_that_of_the_file(tmp_path: Path):
         assert started == ["other", "log", "db", "web"]
 
 
-def test_own_group_keeps_ctrl_c_from_children(tmp_path: Path):
+def test_own_group_keeps_ctrl_c_from_children(tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a"), child("b"), terminal=True) as program:
         pids = [pid_in(program.wait_for("ready")) for _ in "ab"]
         groups = [procfs.group(pid) for pid in pids]
@@ -109,7 +117,7 @@ def test_own_group_keeps_ctrl_c_from_children(tmp_path: Path):
         assert died_of(ended, signal.SIGINT)
 
 
-def test_clean_start_whatever_the_boss_was_given(tmp_path: Path):
+def test_clean_start_whatever_the_boss_was_given(tmp_path: Path) -> None:
     first = (
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGQUIT})"
@@ -124,7 +132,7 @@ def test_clean_start_whatever_the_boss_was_given(tmp_path: Path):
         assert sorted(procfs.descriptors(pid)) == [0, 1, 2]
 
 
-def test_folder_and_env_are_for_the_child_only(tmp_path: Path):
+def test_folder_and_env_are_for_the_child_only(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     both = child("a", cwd="below", env={"GREETING": "hi"}), child("b")
     with boss_of(tmp_path, *both) as program:
@@ -138,7 +146,7 @@ def test_folder_and_env_are_for_the_child_only(tmp_path: Path):
         assert b"PATH=" in Path(f"/proc/{a}/environ").read_bytes()
 
 
-def test_restarts_the_dead_without_delay(tmp_path: Path):
+def test_restarts_the_dead_without_delay(tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a")) as program:
         first = pid_in(program.wait_for("child-started"))
         os.kill(first, signal.SIGKILL)
@@ -158,7 +166,7 @@ boss.Boss(boss.load(sys.argv[1])).run()
 """
 
 
-def test_backs_off_twice_as_long_each_time_up_to_a_cap(tmp_path: Path):
+def test_backs_off_twice_as_long_each_time_up_to_a_cap(tmp_path: Path) -> None:
     delays = [0.0, NEXT, 2 * NEXT, 4 * NEXT, 5 * NEXT, 5 * NEXT]
     args = (str(NEXT), str(5 * NEXT), str(LONG_GRACE))
     with library(tmp_path, DELAYS, child("a", "exit=1"), args=args) as program:
@@ -169,7 +177,7 @@ def test_backs_off_twice_as_long_each_time_up_to_a_cap(tmp_path: Path):
         assert seen == [str(delay) for delay in delays]
 
 
-def test_steady_child_is_restarted_without_delay_again(tmp_path: Path):
+def test_steady_child_is_restarted_without_delay_again(tmp_path: Path) -> None:
     args = (str(NEXT), str(LONG_GRACE), "0")
     with library(tmp_path, DELAYS, child("a", "exit=1"), args=args) as program:
         seen = [program.wait_for("child-backs-off")[-3:] for _ in range(3)]
@@ -177,7 +185,7 @@ def test_steady_child_is_restarted_without_delay_again(tmp_path: Path):
         assert seen == ["0.0", "0.0", "0.0"]
 
 
-def test_policy_decides_who_comes_back(tmp_path: Path):
+def test_policy_decides_who_comes_back(tmp_path: Path) -> None:
     tables = (
         child("fails", "exit=3", restart="on-failure"),
         child("works", "exit=0", restart="on-failure"),
@@ -200,7 +208,7 @@ def test_policy_decides_who_comes_back(tmp_path: Path):
         assert values(program.output, "child-started", "name").count("works") == 1
 
 
-def test_failed_start_is_a_death_like_any_other(tmp_path: Path):
+def test_failed_start_is_a_death_like_any_other(tmp_path: Path) -> None:
     table = child("a", "x")
     program_file = table.split('"')[3]
     copy = tmp_path / "copy"
@@ -220,7 +228,7 @@ def test_failed_start_is_a_death_like_any_other(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("word", "code"), [("exit=0", 0), ("exit=7", 1)])
-def test_nothing_left_ends_the_boss(word: str, code: int, tmp_path: Path):
+def test_nothing_left_ends_the_boss(word: str, code: int, tmp_path: Path) -> None:
     tables = child("a", "exit=0", restart="never"), child("b", word, restart="never")
     with boss_of(tmp_path, *tables) as program:
         ended = program.wait()
@@ -230,7 +238,7 @@ def test_nothing_left_ends_the_boss(word: str, code: int, tmp_path: Path):
         assert program.output.endswith(f"boss ended: failed={code}\n")
 
 
-def test_asks_the_leader_and_not_its_group(tmp_path: Path):
+def test_asks_the_leader_and_not_its_group(tmp_path: Path) -> None:
     with boss_of(
         tmp_path, child("a", "stubborn", "below", grace=LONG_GRACE)
     ) as program:
@@ -246,7 +254,7 @@ def test_asks_the_leader_and_not_its_group(tmp_path: Path):
         assert died_of(ended, signal.SIGTERM)
 
 
-def test_wakes_the_frozen_to_be_asked(tmp_path: Path):
+def test_wakes_the_frozen_to_be_asked(tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a", "obedient", grace=LONG_GRACE)) as program:
         pid = pid_in(program.wait_for("a ready"))
         os.kill(pid, signal.SIGSTOP)
@@ -258,7 +266,7 @@ def test_wakes_the_frozen_to_be_asked(tmp_path: Path):
         assert "a asked" in program.output
 
 
-def test_all_at_once_where_nothing_orders(tmp_path: Path):
+def test_all_at_once_where_nothing_orders(tmp_path: Path) -> None:
     tables = [child(name, "stubborn", grace=SHORT_GRACE) for name in "abc"]
     with boss_of(tmp_path, *tables) as program:
         read_until(program, "a ready", "b ready", "c ready")
@@ -269,7 +277,7 @@ def test_all_at_once_where_nothing_orders(tmp_path: Path):
         assert [line.split()[1] for line in lines[3:6]] == ["child-asked:"] * 3
 
 
-def test_stop_order_is_after_reversed(tmp_path: Path):
+def test_stop_order_is_after_reversed(tmp_path: Path) -> None:
     tables = (
         child("db", "obedient", grace=LONG_GRACE),
         child("web", "stubborn", after="db", grace=LONG_GRACE),
@@ -287,7 +295,7 @@ def test_stop_order_is_after_reversed(tmp_path: Path):
         assert died_of(ended, signal.SIGTERM)
 
 
-def test_escalates_when_the_grace_is_over_and_not_before(tmp_path: Path):
+def test_escalates_when_the_grace_is_over_and_not_before(tmp_path: Path) -> None:
     tables = (
         child("short", "stubborn", "below", grace=SHORT_GRACE),
         child("long", "stubborn", grace=LONG_GRACE),
@@ -312,7 +320,9 @@ def test_escalates_when_the_grace_is_over_and_not_before(tmp_path: Path):
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_hurry_kills_whatever_still_runs(second: signal.Signals, tmp_path: Path):
+def test_hurry_kills_whatever_still_runs(
+    second: signal.Signals, tmp_path: Path
+) -> None:
     tables = (
         child("a", "obedient", grace=LONG_GRACE),
         child("b", "stubborn", after="a", grace=LONG_GRACE),
@@ -330,7 +340,7 @@ def test_hurry_kills_whatever_still_runs(second: signal.Signals, tmp_path: Path)
         assert died_of(ended, signal.SIGTERM)
 
 
-def test_group_goes_too_when_the_leader_has_died(tmp_path: Path):
+def test_group_goes_too_when_the_leader_has_died(tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a", "below", restart="never")) as program:
         ready, _ = read_until(program, "a ready", "a below")
         os.kill(pid_in(ready), signal.SIGTERM)
@@ -340,13 +350,11 @@ def test_group_goes_too_when_the_leader_has_died(tmp_path: Path):
         assert ended.code == 1
 
 
-def test_no_restart_in_stop_even_when_both_come_together(tmp_path: Path):
+def test_no_restart_in_stop_even_when_both_come_together(tmp_path: Path) -> None:
     tables = child("a", "obedient"), child("b")
     with boss_of(tmp_path, *tables) as program:
         pids = [pid_in(program.wait_for("ready")) for _ in tables]
-        freeze(program)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        kill_together(program, pids)
         program.send(signal.SIGTERM)
         program.send(signal.SIGCONT)
         ended = program.wait()
@@ -357,7 +365,7 @@ def test_no_restart_in_stop_even_when_both_come_together(tmp_path: Path):
         assert died_of(ended, signal.SIGTERM)
 
 
-def test_stop_in_start_up_starts_nothing_more(tmp_path: Path):
+def test_stop_in_start_up_starts_nothing_more(tmp_path: Path) -> None:
     source = """
         import signal, sys, boss
 
@@ -383,7 +391,7 @@ def test_stop_in_start_up_starts_nothing_more(tmp_path: Path):
 SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)"
 
 
-def test_reaps_all_that_died_together_and_strangers(tmp_path: Path):
+def test_reaps_all_that_died_together_and_strangers(tmp_path: Path) -> None:
     names = [f"n{number}" for number in range(30)]
     stranger_to_be = "setsid sh -c 'echo stranger $$; exec sleep 1000'"
     script = ["sh", "-c", f"{stranger_to_be} & wait"]
@@ -398,9 +406,7 @@ def test_reaps_all_that_died_together_and_strangers(tmp_path: Path):
         leaves, stranger, stays, *pids = map(pid_in, lines)
         os.kill(leaves, signal.SIGKILL)
         procfs.until(lambda: stranger in procfs.children(program.pid), "a stranger")
-        freeze(program)
-        for pid in (stranger, *pids):
-            os.kill(pid, signal.SIGKILL)
+        kill_together(program, [stranger, *pids])
         program.send(signal.SIGTERM)
         program.send(signal.SIGCONT)
         program.wait_for("stays asked")
@@ -414,7 +420,7 @@ def test_reaps_all_that_died_together_and_strangers(tmp_path: Path):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_true_death_by_the_signal(signum: signal.Signals, tmp_path: Path):
+def test_true_death_by_the_signal(signum: signal.Signals, tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a")) as program:
         program.wait_for("all-started")
         program.send(signum)
@@ -424,7 +430,7 @@ def test_true_death_by_the_signal(signum: signal.Signals, tmp_path: Path):
         assert "Traceback" not in program.output
 
 
-def test_pid_1_exits_with_128_and_the_number(tmp_path: Path):
+def test_pid_1_exits_with_128_and_the_number(tmp_path: Path) -> None:
     unshare = ["unshare", "--pid", "--fork", "--kill-child"]
     if os.getuid():
         unshare += ["--user", "--map-root-user"]
@@ -442,7 +448,7 @@ def test_pid_1_exits_with_128_and_the_number(tmp_path: Path):
         assert "Traceback" not in program.output
 
 
-def test_hears_anyway_what_was_ignored_or_blocked(tmp_path: Path):
+def test_hears_anyway_what_was_ignored_or_blocked(tmp_path: Path) -> None:
     first = (
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
@@ -462,7 +468,7 @@ def test_hears_anyway_what_was_ignored_or_blocked(tmp_path: Path):
         assert died_of(program.wait(), signal.SIGINT)
 
 
-def test_idle_boss_does_not_run_at_all(tmp_path: Path):
+def test_idle_boss_does_not_run_at_all(tmp_path: Path) -> None:
     with boss_of(tmp_path, *[child(f"n{number}") for number in range(10)]) as program:
         program.wait_for("all-started")
         procfs.asleep(program.pid)
@@ -475,7 +481,7 @@ def last_line(file: Path) -> str:
     return file.read_text().rpartition("\n")[2]
 
 
-def test_idle_boss_makes_no_system_call(tmp_path: Path):
+def test_idle_boss_makes_no_system_call(tmp_path: Path) -> None:
     strace = ["strace", "-o", "trace"]
     if shutil.which("strace") is None or subprocess.call(
         [*strace, "true"], cwd=tmp_path, stderr=subprocess.DEVNULL
@@ -497,7 +503,7 @@ def test_idle_boss_makes_no_system_call(tmp_path: Path):
 
 
 @pytest.mark.parametrize("log", BROKEN_LOGS)
-def test_log_is_no_leash(log: str, tmp_path: Path):
+def test_log_is_no_leash(log: str, tmp_path: Path) -> None:
     stop_the_boss = ["sh", "-c", "kill -TERM $PPID; exec sleep 1000"]
     table = child("a", command=stop_the_boss)
     with boss_of(tmp_path, table, first=BROKEN_LOGS[log]) as program:
@@ -538,7 +544,7 @@ GIVES_BACK = """
 """
 
 
-def test_gives_back_all_that_it_took(tmp_path: Path):
+def test_gives_back_all_that_it_took(tmp_path: Path) -> None:
     table = child("a", "exit=0", restart="never", cwd="/")
     with library(tmp_path, GIVES_BACK, table) as program:
         program.wait()
@@ -547,7 +553,7 @@ def test_gives_back_all_that_it_took(tmp_path: Path):
         assert said == ["same", "same"]
 
 
-def test_no_child_left_by_an_exception(tmp_path: Path):
+def test_no_child_left_by_an_exception(tmp_path: Path) -> None:
     source = """
         import sys, boss
 
@@ -565,7 +571,7 @@ def test_no_child_left_by_an_exception(tmp_path: Path):
         assert living(ended) == []
 
 
-def test_main_thread_only(tmp_path: Path):
+def test_main_thread_only(tmp_path: Path) -> None:
     source = """
         import signal, sys, threading, boss
 

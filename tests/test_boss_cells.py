@@ -8,8 +8,7 @@ import pytest
 from boss import MESSAGES, TABLE, Event, State
 from support import procfs
 from support.bosses import BOSS, LONG_GRACE, SHORT_GRACE, STEP, child, library, pid_in
-
-IT = {"grace": LONG_GRACE}
+from support.program import Program
 
 
 @dataclass(frozen=True)
@@ -125,14 +124,14 @@ def tables(route: Route) -> list[str]:
     return found
 
 
-def test_the_table_is_complete():
+def test_the_table_is_complete() -> None:
     assert list(TABLE) == list(State)
     for state in State:
         assert list(TABLE[state]) == list(Event), state
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_cell(cell: str, tmp_path: Path):
+def test_cell(cell: str, tmp_path: Path) -> None:
     state, event = cell.split()
     expected = EXPECTED.get(cell)
     route = REAL.get(cell) or BY_CALL[state]
@@ -150,22 +149,22 @@ def test_cell(cell: str, tmp_path: Path):
         EVIDENCE[expected](program)
 
 
-def assert_impossible(program, cell):
+def assert_impossible(program: Program, cell: str) -> None:
     """An internal error that names the state; nobody is left behind."""
     ended = program.wait()
 
-    assert f"AssertionError: it is {State[cell.split()[0]]}" in program.output
+    assert f"AssertionError: it is {State[cell.split(maxsplit=1)[0]]}" in program.output
     assert ended.code == 1
     assert ended.left == []
 
 
-def pids(program) -> list[int]:
+def pids(program: Program) -> list[int]:
     """Return the pids of all starts of ``it`` so far."""
     lines = program.output.splitlines()
     return [pid_in(ln) for ln in lines if ln.startswith("boss child-started: name=it ")]
 
 
-def assert_started(program):
+def assert_started(program: Program) -> None:
     """It is a new process, and leads its group."""
     while not pids(program):
         program.read_line()
@@ -174,21 +173,21 @@ def assert_started(program):
     assert len(set(pids(program))) == len(pids(program))
 
 
-def assert_to_be_restarted(program):
+def assert_to_be_restarted(program: Program) -> None:
     """The dead one is reaped, no new one has come, and the boss lives."""
     assert [procfs.state(pid) for pid in pids(program)] == [""] * len(pids(program))
     assert procfs.state(program.pid) != ""
     assert "boss child-backs-off: name=it" in program.output
 
 
-def assert_let_go(program):
+def assert_let_go(program: Program) -> None:
     """None of its processes is left, not even as a zombie."""
     assert [procfs.state(pid) for pid in pids(program)] == [""] * len(pids(program))
     program.send(signal.SIGTERM)
     procfs.until(lambda: not procfs.children(program.pid), "no child of the boss")
 
 
-def assert_asked(program):
+def assert_asked(program: Program) -> None:
     """SIGTERM has reached it, and it still is the same process."""
     while "it asked" not in program.output:  # it may have said so already
         program.read_line()
@@ -197,7 +196,7 @@ def assert_asked(program):
     assert len(pids(program)) == 1
 
 
-def assert_killed(program):
+def assert_killed(program: Program) -> None:
     """The kernel says that SIGKILL ended it."""
     line = program.wait_for("boss child-died: name=it")
 
@@ -205,13 +204,13 @@ def assert_killed(program):
     assert procfs.state(pids(program)[-1]) == ""
 
 
-def assert_left_to_die(program):
+def assert_left_to_die(program: Program) -> None:
     """SIGKILL was sent once, and ends it; nothing else happens to it."""
     assert_killed(program)
     assert program.output.count("boss child-killed: name=it") == 1
 
 
-def assert_stays_down(program):
+def assert_stays_down(program: Program) -> None:
     """It was started once, and nothing of it is there."""
     assert len(pids(program)) == 1
     assert procfs.state(pids(program)[0]) == ""
@@ -228,7 +227,7 @@ EVIDENCE = {
 }
 
 
-def test_every_message_of_the_source_is_explained():
+def test_every_message_of_the_source_is_explained() -> None:
     source = BOSS.read_text()
     code = source[source.index("\ndef ") :]
 

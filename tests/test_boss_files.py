@@ -153,7 +153,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("text", "problem"), BROKEN)
-def test_a_mistake_is_one_line(text: str, problem: str, tmp_path: Path):
+def test_a_mistake_is_one_line(text: str, problem: str, tmp_path: Path) -> None:
     problem = problem.replace("FOLDER", str(tmp_path))
     problem = problem.replace("'PATH'", repr(environment()["PATH"]))
     first = f"[[child]]\nname = 'first'\ncommand = ['touch', '{tmp_path}/started']\n"
@@ -175,11 +175,11 @@ def test_a_mistake_is_one_line(text: str, problem: str, tmp_path: Path):
 )
 def test_a_file_that_cannot_be_read_is_one_line(
     file: str, problem: str, tmp_path: Path
-):
+) -> None:
     assert answer(tmp_path, file) == (2, f"{file}: {problem}\n")
 
 
-def test_a_file_that_is_not_text_is_one_line(tmp_path: Path):
+def test_a_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
 
     code, said = answer(tmp_path, "binary.toml")
@@ -192,14 +192,14 @@ def test_a_file_that_is_not_text_is_one_line(tmp_path: Path):
 @pytest.mark.parametrize("arguments", [[], ["a.toml", "b.toml"]])
 def test_other_than_one_argument_is_answered_with_the_usage(
     arguments: list[str], tmp_path: Path
-):
+) -> None:
     usage = "usage: python boss.py FILE.toml (or --help)\n"
 
     assert answer(tmp_path, *arguments) == (2, usage)
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_teaches_every_key(option: str, tmp_path: Path):
+def test_help_teaches_every_key(option: str, tmp_path: Path) -> None:
     code, said = answer(tmp_path, option)
 
     assert code == 0
@@ -223,5 +223,5 @@ def answer(folder: Path, *arguments: str) -> tuple[int, str]:
     return run.returncode, run.stdout
 
 
-def test_there_are_enough_broken_files():
+def test_there_are_enough_broken_files() -> None:
     assert len(BROKEN) >= 25

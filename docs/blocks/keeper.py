@@ -321,6 +321,9 @@ def main() -> None:
     except OSError as error:
         tell(report, error=[error.errno, error.strerror])
         return
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):  # else the command's output would end when we do
+        os.dup2(null, stream)
     tell(report, pid=leader)
     overdue = watch(leader, wakeup, time.monotonic() + plan["seconds"])
     if os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
