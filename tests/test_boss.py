@@ -82,11 +82,11 @@ def order(program: Program, *texts: str) -> list[str]:
 
 def test_bad_file_starts_nothing(tmp_path: Path) -> None:
     good = child("good", "exit=0", restart="never")
-    bad = child("bad", retsart="never")
+    bad = child("bad", restarts="never")
     with boss_of(tmp_path, good, bad) as program:
         ended = program.wait()
 
-        problem = "child 2 (bad): unknown key 'retsart'; did you mean 'restart'?"
+        problem = "child 2 (bad): unknown key 'restarts'; did you mean 'restart'?"
         assert program.output == f"{tmp_path}/boss.toml: {problem}\n"
         assert ended.code == 2
 

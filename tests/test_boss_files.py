@@ -62,8 +62,8 @@ BROKEN = [
     ),
     ("[[child]]\nname = 7\ncommand = ['true']", "child 1: name must be a word, not 7"),
     (
-        f"{GOOD}retsart = 'never'",
-        "child 1 (ok): unknown key 'retsart'; did you mean 'restart'?",
+        f"{GOOD}restarts = 'never'",
+        "child 1 (ok): unknown key 'restarts'; did you mean 'restart'?",
     ),
     (f"{GOOD}x = 1", "child 1 (ok): unknown key 'x'"),
     (

@@ -145,12 +145,13 @@ class Page:
 
     def run_session(self, block: Block) -> str:
         """Run a block in the page's interpreter; start it again if it was lost."""
-        if self._session is None:
-            self._session = Session(self.scratch, self.environment)
-            for earlier in self.blocks[: self.blocks.index(block)]:
-                if earlier.kind == "session" and isinstance(earlier.result, str):
-                    self._ask(earlier)
+        fresh = self._session is None
+        self._session = self._session or Session(self.scratch, self.environment)
         try:
+            for earlier in self.blocks[: self.blocks.index(block)] if fresh else ():
+                done = isinstance(earlier.result, str) and not earlier.skip
+                if earlier.kind == "session" and done:
+                    self._ask(earlier)
             return self._ask(block)
         except SessionFailure as failure:
             self._session.close()

@@ -158,20 +158,20 @@ def measure(rounds: int, sizes: Sequence[int]) -> list[dict[str, float]]:
 
 def report(rows: list[dict[str, float]]) -> str:
     """Return the rows as a table for people."""
-    lines = [f"{'children':>8}  " + "  ".join(f"{w:^27}" for w in WHATS)]
+    lines = [f"{'children':>8}  " + "  ".join(f"{w:^27}" for w in PARTS)]
     head = f"{'C':>8} {'Python':>9} {'ratio':>8}"
-    lines.append(f"{'':>8}  " + "  ".join([head] * len(WHATS)))
+    lines.append(f"{'':>8}  " + "  ".join([head] * len(PARTS)))
     for row in rows:
         cells = [
             f"{row[f'{w}_c_ms']:8.2f} {row[f'{w}_python_ms']:9.2f} "
             f"{row[f'{w}_ratio']:7.2f}x"
-            for w in WHATS
+            for w in PARTS
         ]
         lines.append(f"{row['children']:>8}  " + "  ".join(cells))
     return "\n".join([*lines, "medians in milliseconds"])
 
 
-WHATS = ("launch", "start", "stop")
+PARTS = ("launch", "start", "stop")
 
 
 def main() -> int:

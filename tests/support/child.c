@@ -6,6 +6,7 @@
    obedient    SIGTERM is reported, then it ends with status 0
    below       it starts a process in its own group, which reports and survives SIGTERM
    exit=N      it ends with status N at once
+   once=PATH   it ends with status 1 if there is no PATH, and makes it
    (no word)   SIGTERM has its default action
 
    SIGINT is reported and survived, unless the first word is "plain". */
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char asked[200], interrupted[200];
@@ -50,7 +52,9 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++) {
         if (!strncmp(argv[i], "exit=", 5))
             _exit(atoi(argv[i] + 5));
-        obedient = !strcmp(argv[i], "obedient");
+        if (!strncmp(argv[i], "once=", 5) && !mkdir(argv[i] + 5, 0700))
+            _exit(1);
+        obedient |= !strcmp(argv[i], "obedient");
         if (obedient || !strcmp(argv[i], "stubborn"))
             signal(SIGTERM, on_term);
         if (!strcmp(argv[i], "below")) {
