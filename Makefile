@@ -19,9 +19,10 @@ html: .venv/made
 	@$(BIN)/sphinx-build -q -c . -d build/doctrees docs build/html
 	@echo "Open file://$(CURDIR)/build/html/index.html"
 
-# One worker process per processor; a page or a test file stays in one of them.
+# One worker process per processor; a page or a test file stays in one of them, but for
+# the files that tests/conftest.py scatters.
 test: .venv/made
-	@$(BIN)/pytest -n auto --dist loadfile docs/ tests/ $(PYTEST)
+	@$(BIN)/pytest -n auto --dist loadgroup docs/ tests/ $(PYTEST)
 
 check: .venv/made
 	@$(BIN)/ruff format --check --quiet . || { echo 'make: run make format' >&2; exit 1; }

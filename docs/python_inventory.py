@@ -10,11 +10,13 @@ from pathlib import Path
 BASE = Path(__file__).with_name("python.inv")
 
 OBJECTS = {
-    "library/exceptions": {"py:exception": ["BrokenPipeError", "OSError"]},
+    "library/exceptions": {"py:exception": ["BrokenPipeError"]},
     "library/os": {"py:function": ["os.posix_spawn", "os.wait"]},
     "library/select": {"py:function": ["select.select"]},
     "library/selectors": {"py:module": ["selectors"]},
-    "library/signal": {"py:function": ["signal.set_wakeup_fd", "signal.siginterrupt"]},
+    "library/signal": {
+        "py:function": ["signal.set_wakeup_fd", "signal.signal", "signal.siginterrupt"]
+    },
     "library/subprocess": {"py:class": ["subprocess.Popen"]},
     "library/time": {"py:function": ["time.sleep"]},
 }

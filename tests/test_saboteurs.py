@@ -23,7 +23,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     for file in PAGES[0].parent.glob("*.console"):
         (folder / "docs" / file.name).write_text(file.read_text())
     (folder / "docs" / "kills_sound.rst").write_text(SOUND)
-    return clone.run(folder)
+    hang = [f"docs/{page.name}" for page in PAGES if ": hung" in page.read_text()]
+    assert len(hang) == 2
+    passed, failed = clone.run(folder, *(f"--ignore={page}" for page in hang))
+    return passed, failed + clone.run(folder, pages=hang, hang=True)[1]
 
 
 SOUND = """\

@@ -10,6 +10,9 @@ import os
 FATAL = float(os.environ.get("FATAL_SECONDS", "60"))
 """Seconds after which a wait counts as a hang."""
 
+BLOCK = float(os.environ.get("BLOCK_SECONDS", FATAL))
+"""Seconds after which one block of a page hangs; the engine's own tests shorten it."""
+
 SETTLE = 0.25
 """Seconds for which absence is waited for, and for which the dying may linger."""
 

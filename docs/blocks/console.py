@@ -19,7 +19,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .clocks import FATAL, GLANCE, SETTLE
+from .clocks import BLOCK, GLANCE, SETTLE
 from .keeper import Kept, descendants, left_behind, processes
 
 MARK = "\x1e"
@@ -112,7 +112,7 @@ class Shell:
         os.close(self._terminal)
 
 
-def run(text: str, folder: Path, env: dict[str, str], fatal: float = FATAL) -> str:
+def run(text: str, folder: Path, env: dict[str, str], fatal: float = BLOCK) -> str:
     """Type a block's commands into a new shell and return the screen.
 
     Raises:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import console
-from .clocks import FATAL
 from .lines import complaints, marked, write_instrumented
 from .session import Session, SessionFailure
 
@@ -28,6 +27,10 @@ UNWATCHED = {".git", ".venv", "build"}
 
 class BlockFailure(Exception):
     """A block does not do what its page says."""
+
+
+class Mismatch(BlockFailure):
+    """It ran to its end, and the page shows something else."""
 
 
 @dataclass
@@ -169,11 +172,11 @@ class Page:
     def run_console(self, block: Block) -> str:
         """Type the block into a shell, and compare the screen."""
         try:
-            screen = console.run(block.text, self.scratch, self.environment, FATAL)
+            screen = console.run(block.text, self.scratch, self.environment)
         except console.ConsoleFailure as failure:
             raise BlockFailure(str(failure)) from None
         if not self._traced and not console.pattern(block.text).fullmatch(screen):
-            raise BlockFailure(console.difference(block.text, screen))
+            raise Mismatch(console.difference(block.text, screen))
         return screen
 
     @functools.cached_property
@@ -218,9 +221,9 @@ class Trace:
         are; here nothing is compared.
         """
         copies = [
-            block
-            if block.kind == "session" and isinstance(block.result, BlockFailure)
-            else replace(block, result=None)
+            replace(block, result=None)
+            if isinstance(block.result, str | None | Mismatch)
+            else block  # it hung, or died: once is enough
             for block in blocks
         ]
         page = Page(path, copies, traced=True)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .clocks import FATAL, SETTLE
+from .clocks import BLOCK, SETTLE
 from .keeper import Kept, left_behind
 
 INTERPRETER = Path(__file__).with_name("interpreter.py")
@@ -32,7 +32,7 @@ class Session:
         fatal: seconds that one block may take.
     """
 
-    def __init__(self, folder: Path, env: dict[str, str], fatal: float = FATAL) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], fatal: float = BLOCK) -> None:
         self._fatal = fatal
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._control, far_end = socket.socketpair()

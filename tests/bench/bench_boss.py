@@ -42,6 +42,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BOSS = HERE.parents[1] / "reference" / "boss.py"
 SIZES = (1, 10, 100, 1000)
+PARTS = ("launch", "start", "stop")
 ROUNDS = 5
 PIPE = 1 << 20
 """Bytes; what an ordinary user may ask for, and ten times the log of a thousand."""
@@ -144,7 +145,7 @@ def measure(rounds: int, sizes: Sequence[int]) -> list[dict[str, float]]:
     rows = []
     for size in sizes:
         row: dict[str, float] = {"children": size}
-        for what in ("launch", "start", "stop"):
+        for what in PARTS if size > 1 else ("launch", "stop"):
             c, python = (
                 statistics.median(getattr(one, what) for one in samples[size, kind])
                 for kind in ("c", "python")
@@ -163,15 +164,14 @@ def report(rows: list[dict[str, float]]) -> str:
     lines.append(f"{'':>8}  " + "  ".join([head] * len(PARTS)))
     for row in rows:
         cells = [
-            f"{row[f'{w}_c_ms']:8.2f} {row[f'{w}_python_ms']:9.2f} "
-            f"{row[f'{w}_ratio']:7.2f}x"
-            for w in PARTS
+            f"{row[f'{part}_c_ms']:8.2f} {row[f'{part}_python_ms']:9.2f} "
+            f"{row[f'{part}_ratio']:7.2f}x"
+            if f"{part}_ratio" in row
+            else f"{'-':>27}"
+            for part in PARTS
         ]
         lines.append(f"{row['children']:>8}  " + "  ".join(cells))
     return "\n".join([*lines, "medians in milliseconds"])
-
-
-PARTS = ("launch", "start", "stop")
 
 
 def main() -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from . import FATAL, ROOT
 
-HANG = "4"
-"""Seconds after which a block of a small clone hangs: these blocks take no time."""
+HANG = "3"
+"""Seconds after which a block hangs, on pages that are made to hang."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
 
 
 def run(
-    folder: Path, *arguments: str, pages: Iterable[str] = ("docs",)
+    folder: Path,
+    *arguments: str,
+    pages: Iterable[str] = ("docs",),
+    hang: bool = False,
 ) -> tuple[dict[str, int], list[Report]]:
     """Run ``pytest docs/`` in a clone, or only what the arguments name.
 
@@ -57,7 +60,11 @@ def run(
     result = subprocess.run(
         [*command, "-p", "no:xdist", "--junit-xml=report.xml", *pages, *arguments],
         cwd=folder,
-        env={**os.environ, "FATAL_SECONDS": HANG, "PYTEST_ADDOPTS": ""},
+        env={
+            **os.environ,
+            "PYTEST_ADDOPTS": "",
+            **({"BLOCK_SECONDS": HANG} if hang else {}),
+        },
         capture_output=True,
         text=True,
         timeout=5 * FATAL,
