@@ -25,7 +25,7 @@ What we promise, each line held by a test of the same name:
 
 ``bad_file``: a file with a mistake is one line with file and key, status 2, no start.
 ``start_order``: a child is started when all that it comes ``after`` have been.
-``own_group``: each child leads a process group; Ctrl-C reaches the boss and no child.
+``own_group``: each child leads a process group, which Ctrl-C does not reach.
 ``clean_start``: a child has default signals, an empty mask, an empty standard input.
 ``folder_and_env``: ``cwd`` and ``env`` are the child's; ours are as before.
 ``restarts``: a child that dies is started again, the first time without delay.
@@ -110,11 +110,11 @@ MESSAGES = {
     "child-backs-off": "The child will be started again after this many seconds.",
     "child-asked": "SIGTERM has been sent; SIGKILL follows when the grace is over.",
     "child-killed": "SIGKILL has been sent to the child and to its group.",
-    "all-started": "Every child has been started once; from here on the boss waits.",
+    "all-started": "Each start has been tried once; from here on the boss waits.",
     "stopping": "A first SIGINT or SIGTERM has come; the children are asked to stop.",
     "hurrying": "A further SIGINT or SIGTERM has come; what still runs is killed.",
     "stranger-reaped": "A process that we did not start, left to us as to PID 1, died.",
-    "ended": "No child runs or will run; `failed` counts those that ended in failure.",
+    "ended": "No child runs or will run; `failed` counts failures that were final.",
 }
 """Every message of the log by its id, explained."""
 

@@ -11,12 +11,7 @@ SCATTERED = {"test_twins"}
 """Files whose tests share nothing and are long: any process may take the next one."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Keep a file's tests, and a page's blocks, in one worker process."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.path.stem not in SCATTERED:
-                item.add_marker(pytest.mark.xdist_group(item.path.name))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep a file's tests in one worker process: they share what is made once."""
+    if item.config.pluginmanager.hasplugin("xdist") and item.path.stem not in SCATTERED:
+        item.add_marker(pytest.mark.xdist_group(item.path.name))

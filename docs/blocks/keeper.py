@@ -85,13 +85,17 @@ def describe(pid: int) -> str:
 def left_behind(root: int, seconds: float, *besides: int) -> list[str]:
     """Describe what lives below ``root`` and does not end within ``seconds``."""
     deadline = time.monotonic() + seconds
-    while left := [pid for pid in descendants(root) if pid not in besides]:
+    while True:
+        if root == os.getpid():  # the keeper itself: nobody else reaps its orphans
+            reap_orphans(*besides)
+        left = [pid for pid in descendants(root) if pid not in besides]
+        if not left:
+            return []
         if (remaining := deadline - time.monotonic()) <= 0:
             return [describe(pid) for pid in left]
         with pidfds(left) as fds:  # a zombie's is readable: its parent never waits
             living = [f for f in fds if not select.select([f], [], [], 0)[0]]
             select.select(living, [], [], remaining if living else 0.01)
-    return []
 
 
 @contextmanager
