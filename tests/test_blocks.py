@@ -72,10 +72,7 @@ def test_a_skip_with_a_reason_is_a_skip(project: Path) -> None:
     assert (passed["first"], failed) == (7, [])
 
 
-def test_a_skip_is_a_failure_where_nothing_may_be_skipped(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SKIPS_ARE_FAILURES", "1")
-    _, failed = clone.run(project)
+def test_a_skip_is_a_failure_where_nothing_may_be_skipped(project: Path) -> None:
+    _, failed = clone.run(project, skips=False)
     assert {report.line for report in failed} == {27}
     assert "a reason" in failed[0].text

@@ -2,8 +2,21 @@
 
 Sybil collects and runs; this package is our part.  A file for each question:
 
-====================  =========================================================
-``clocks``            how long do we wait?
-``keeper``            how does a process of ours end, whatever it does?
-====================  =========================================================
+===============  ===============================================================
+``kinds``        what is a block, by the way in which the page spells it?
+``parser``       which blocks does the source of a page have?
+``ledger``       which does a reader see?  (a Sphinx extension)
+``evaluators``   what has a block of each kind to fulfill?
+``page``         what do the blocks of a page share, and which run first?
+``session``      a page's own interpreter, seen from our side
+``interpreter``  the same from its own side: a program
+``console``      a terminal session, in a real shell on a real terminal
+``lines``        which lines have run?
+``evidence``     what only an old Python can show
+``skips``        is a skip a failure here?
+``keeper``       how does a process of ours end, whatever it does?
+``clocks``       how long do we wait?
+===============  ===============================================================
+
+A page goes through them from top to bottom.
 """

@@ -75,7 +75,8 @@ def record(page: Page, file: Path) -> None:
     names = sorted(set(INTERPRETER.findall(text)))
     if missing := [name for name in names if not find(name)]:
         raise BlockFailure(f"{file.name}: not installed: {', '.join(missing)}")
-    head = [f"# recorded on {platform.system()} {platform.release()}"]
+    release = ".".join(platform.release().split(".")[:2])
+    head = [f"# recorded on {platform.system()} {release}, {platform.machine()}"]
     head += [f"# {n} sha256:{digest(page, n)}" for n, _ in DIGEST.findall(text)]
     body = "".join(x for x in text.splitlines(keepends=True) if x[:2] != "# ")
     file.write_text(play(page, "\n".join(head) + "\n" + body))

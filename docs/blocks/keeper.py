@@ -57,17 +57,12 @@ def processes() -> dict[int, Process]:
     return found
 
 
-def parents() -> dict[int, tuple[int, str]]:
-    """Return the parent's pid and the state letter of every process, by pid."""
-    return {pid: (row.parent, row.state) for pid, row in processes().items()}
-
-
 def descendants(root: int) -> list[int]:
     """Return the pids of all processes below ``root``, zombies included."""
-    table = parents()
+    table = processes()
     found = [root]
     for pid in found:
-        found.extend(child for child, (parent, _) in table.items() if parent == pid)
+        found.extend(child for child, row in table.items() if row.parent == pid)
     return found[1:]
 
 
@@ -277,8 +272,8 @@ def start(argv: list[str], stdin: int, terminal: bool) -> int:
 
 def reap_orphans(leader: int) -> None:
     """Reap every dead child but the command, whose pid has to stay valid."""
-    for pid, (parent, state) in parents().items():
-        if parent == os.getpid() and state == "Z" and pid != leader:
+    for pid, row in processes().items():
+        if row.parent == os.getpid() and row.state == "Z" and pid != leader:
             os.waitpid(pid, os.WNOHANG)
 
 

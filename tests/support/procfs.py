@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from blocks.keeper import descendants, parents
+from blocks.keeper import descendants, processes
 
 from . import FATAL
 
@@ -20,12 +20,12 @@ LIBC_INTERNAL = {32, 33}
 
 def state(pid: int) -> str:
     """Return the state letter of a process; an empty string when it is gone."""
-    return parents().get(pid, (0, ""))[1]
+    return row.state if (row := processes().get(pid)) else ""
 
 
 def children(pid: int) -> list[int]:
     """Return the pids of a process's children, zombies included."""
-    return [child for child, (parent, _) in parents().items() if parent == pid]
+    return [child for child, row in processes().items() if row.parent == pid]
 
 
 def group(pid: int) -> int:
