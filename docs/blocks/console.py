@@ -116,11 +116,15 @@ def run(text: str, folder: Path, env: dict[str, str], fatal: float = BLOCK) -> s
     """Type a block's commands into a new shell and return the screen.
 
     Raises:
-        ConsoleFailure: a command hung, the shell died, or a process is left.
+        ConsoleFailure: there is no bash, a command hung, the shell died, or a process
+            is left.
     """
     if not text.startswith("$ "):
         raise ConsoleFailure("a terminal session starts with a prompt: '$ '")
-    shell = Shell(folder, env, fatal)
+    try:
+        shell = Shell(folder, env, fatal)
+    except OSError as error:
+        raise ConsoleFailure(f"no shell: {error}") from None
     try:
         lines = text.splitlines(keepends=True)
         for number, line in enumerate(lines):
