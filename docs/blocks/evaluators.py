@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tomllib
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 from . import console, evidence, ledger
 from .clocks import FATAL
-from .page import Block, BlockFailure, Page
+from .page import HANDBOOK, Block, BlockFailure, Page
 
 
 def check_python(page: Page, block: Block) -> None:
@@ -85,10 +84,11 @@ def evaluate_console(page: Page, block: Block) -> None:
 def evaluate_included(page: Page, block: Block) -> None:
     """A file from elsewhere: a module that the page runs, or recorded evidence."""
     file = (page.path.parent / block.text).resolve()
+    module = file.parent == HANDBOOK / "reference" and file.suffix == ".py"
     if file.suffix == ".console":
         evidence.check(page, file)
-    elif file.suffix != ".py" or not page.trace.files.get(file.name):
-        raise BlockFailure(f"nothing on this page runs {os.path.basename(file)}")
+    elif not module or not page.trace.files.get(file.name):
+        raise BlockFailure(f"nothing on this page runs {file.name}")
 
 
 def evaluate_quoted(page: Page, block: Block) -> None:
