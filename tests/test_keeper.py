@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from blocks import keeper
-from support import ROOT, SETTLE
+from support import FATAL, ROOT, SETTLE
 from support.procfs import descriptors, signals, state, until
 from support.program import Program
 
@@ -38,8 +38,8 @@ def test_what_runs_is_ended_when_the_one_who_started_it_is_killed() -> None:
     import signal, sys
     sys.path.insert(0, {str(ROOT / "docs")!r})
     from blocks.keeper import Kept
-    kept = Kept(["sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"], seconds=1000,
-                settle=1000, stdout=1, stderr=1)
+    kept = Kept(["sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"], seconds={FATAL},
+                settle={FATAL}, stdout=1, stderr=1)
     print(kept.keeper, flush=True)
     signal.pause()
     """

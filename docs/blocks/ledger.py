@@ -44,7 +44,6 @@ class Entry:
     kind: str
     """``unclaimed`` when nothing runs it."""
     language: str
-    text: str
 
     @property
     def verdict(self) -> str:
@@ -62,8 +61,7 @@ def entries(docname: str, tree: nodes.document) -> Iterator[Entry]:
             language = node.get("language", "")
             after = _kind(node, language, after)
             kind, line = after or "unclaimed", node.line or 0
-            text = node.astext()
-            yield Entry(docname, str(node.source), line, kind, language, text)
+            yield Entry(docname, str(node.source), line, kind, language)
 
 
 def _kind(node: nodes.Element, language: str, after: str | None) -> str | None:

@@ -25,6 +25,8 @@ from types import CodeType
 
 SIZE = 1 << 14
 """Bytes of a map, one per line: more lines than any page or module has."""
+BODIES = ("body", "orelse", "finalbody")
+"""The fields of a syntax tree that hold statements."""
 NEVER = "# never reached"
 """The comment on a line that by design does not run."""
 
@@ -40,7 +42,7 @@ class _Marker(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
-        for field in ("body", "orelse", "finalbody"):
+        for field in BODIES:
             body = getattr(node, field, None)
             if isinstance(body, list):
                 setattr(node, field, self._mark(body))
@@ -131,7 +133,7 @@ def complaints(source: str, ran: set[int], first: int = 1) -> list[str]:
         return []  # the block itself fails and says so
     must = {
         statement.lineno + first - 1
-        for body in (getattr(n, f, []) for n in ast.walk(tree) for f in _BODIES)
+        for body in (getattr(n, f, []) for n in ast.walk(tree) for f in BODIES)
         if isinstance(body, list)
         for number, statement in enumerate(body)
         if not _must_be_first(number, statement)
@@ -143,6 +145,3 @@ def complaints(source: str, ran: set[int], first: int = 1) -> list[str]:
     ] + [
         f"line {number}: says '{NEVER[2:]}', and was" for number in sorted(never & ran)
     ]
-
-
-_BODIES = ("body", "orelse", "finalbody")

@@ -17,6 +17,7 @@ from .clocks import BLOCK, SETTLE
 from .keeper import Kept, left_behind
 
 INTERPRETER = Path(__file__).with_name("interpreter.py")
+FELL_THROUGH = "forked a child that fell out of the block's end"
 
 
 class SessionFailure(Exception):
@@ -70,7 +71,7 @@ class Session:
         while answer is None:
             words = self._read(deadline)
             if "fell_through" in words:
-                problems.append("forked a child that fell out of the block's end")
+                problems.append(FELL_THROUGH)
             else:
                 answer = words
         error, left = answer["error"], answer["leftovers"]
@@ -79,7 +80,7 @@ class Session:
         children = left_behind(self._kept.keeper, SETTLE, self._kept.pid)
         problems += [f"left a child behind: {child}" for child in children]
         if children and select.select([self._control], [], [], 0)[0]:
-            problems.append("forked a child that fell out of the block's end")
+            problems.append(FELL_THROUGH)
         printed = os.pread(self._log.fileno(), 1 << 20, at).decode(errors="replace")
         if error:
             problems.insert(0, str(error))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from blocks.clocks import GLANCE
 from blocks.keeper import descendants, processes
 
 from . import FATAL
@@ -73,7 +74,7 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"never seen: {what}")
-        time.sleep(0.001)
+        time.sleep(GLANCE)
 
 
 def asleep(pid: int) -> None:
