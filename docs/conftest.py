@@ -19,7 +19,7 @@ pytest_collect_file = Sybil(
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep a page's blocks in one worker process, where there are several."""
     if item.config.pluginmanager.hasplugin("xdist"):
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
+        item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 __all__ = ["pytest_collect_file", "pytest_runtest_makereport"]

@@ -14,4 +14,4 @@ SCATTERED = {"test_twins"}
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep a file's tests in one worker process: they share what is made once."""
     if item.config.pluginmanager.hasplugin("xdist") and item.path.stem not in SCATTERED:
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
+        item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -99,5 +99,5 @@ def test_an_object_that_we_link_to_exists(role: str, name: str) -> None:
         module, rest = "builtins", name
     place = importlib.import_module(module)
     assert not rest or hasattr(place, rest)
-    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.rst"))
+    pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.rst"))
     assert f"`{name}`" in pages, "no page links to it"

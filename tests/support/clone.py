@@ -36,6 +36,7 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
         "docs/conftest.py",
         "docs/python.inv",
         "docs/boss_tables.py",
+        "docs/policy_tables.py",
     ):
         shutil.copy(ROOT / name, folder / name)
     for name in ("docs/blocks", "docs/_static", "reference"):
