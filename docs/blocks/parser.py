@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unittest import SkipTest
@@ -88,7 +89,7 @@ def reason_to_skip(text: str) -> str | BlockFailure:
             f"a skip without condition and reason: {text!r}; write"
             ' .. skip: next if(not which("tool"), reason="tool is not installed")'
         )
-    holds = eval(match["condition"], {"which": shutil.which, "os": os})
+    holds = eval(match["condition"], {"which": shutil.which, "os": os, "sys": sys})
     return match["reason"] if holds else ""
 
 
