@@ -4,12 +4,13 @@
 BIN = .venv/bin
 PACKAGES = docs reference fatal_signals tests
 
-.PHONY: help html test check test-all evidence format clean
+.PHONY: help html test check test-site test-all evidence format clean
 
 help:
 	@echo 'make html      build the handbook and say where to open it'
 	@echo 'make test      run every block of the handbook, and the proofs'
 	@echo 'make check     format, lint, types, spelling, a strict build'
+	@echo 'make test-site look at the built handbook in Chromium: links, search, axe-core'
 	@echo 'make test-all  make test, on every Python from 3.11 up that is installed'
 	@echo 'make evidence  record the evidence again (needs Python 2.7 and 3.6)'
 	@echo 'make format    format the code'
@@ -32,6 +33,9 @@ check: .venv/made
 	@$(BIN)/sphinx-build -q -E -W -n -c . -d build/check/doctrees docs build/check/html
 	@echo 'check: all good'
 
+test-site: .venv/site
+	@$(BIN)/pytest -n auto --dist loadgroup tests/site/test_site.py $(PYTEST)
+
 test-all: .venv/made
 	@$(BIN)/python tests/every_python.py $(PYTEST)
 
@@ -44,6 +48,10 @@ format: .venv/made
 
 clean:
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache
+
+.venv/site: .venv/made
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[site]'
+	@touch $@
 
 .venv/made: pyproject.toml constraints.txt
 	@found=; \

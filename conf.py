@@ -14,7 +14,7 @@ version = release = "0.1"
 
 extensions = ["blocks.ledger", "boss_tables", "policy_tables", "sphinx.ext.intersphinx"]
 nitpicky = True
-exclude_patterns = ["blocks"]
+exclude_patterns = ["blocks", "_templates"]
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 smartquotes = False
@@ -29,6 +29,8 @@ html_title = "Fatal Signals"
 html_favicon = "docs/_static/icon.svg"
 html_static_path = ["docs/_static"]
 html_css_files = ["handbook.css"]
+html_js_files = ["handbook.js"]
+templates_path = ["docs/_templates"]
 html_copy_source = False
 html_show_sphinx = False
 

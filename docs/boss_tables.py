@@ -153,7 +153,7 @@ class BossCells(Directive):
             [state.value, *(self.cell(*cell) for cell in cells.values())]
             for state, cells in boss.TABLE.items()
         ]
-        return [table(["", *(event.name for event in boss.Event)], rows)]
+        return [table(["state", *(event.name for event in boss.Event)], rows)]
 
     def cell(self, action: str, after: Any) -> str:
         """Return one cell: what is done, and where the child is then."""

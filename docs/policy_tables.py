@@ -153,7 +153,9 @@ class ClauseTable(Generated):
     def text(self) -> str:
         """Return a row for each clause."""
         return table(
-            ["Clause", "Module", "Patterns to avoid", "Tests"], self.rows(), "20 22 33 25"
+            ["Clause", "Module", "Patterns to avoid", "Tests"],
+            self.rows(),
+            "20 22 33 25",
         )
 
     def rows(self) -> Iterator[list[str]]:

@@ -7,7 +7,10 @@ from blocks.skips import pytest_runtest_makereport
 
 __all__ = ["pytest_runtest_makereport"]
 
-SCATTERED = {"test_twins"}
+collect_ignore = ["site"]
+"""These need a browser; ``make test-site`` names the file."""
+
+SCATTERED = {"test_avoid", "test_site", "test_twins"}
 """Files whose tests share nothing and are long: any process may take the next one."""
 
 

@@ -39,7 +39,7 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
         "docs/policy_tables.py",
     ):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("docs/blocks", "docs/_static", "reference"):
+    for name in ("docs/blocks", "docs/_static", "docs/_templates", "reference"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     (folder / "docs" / "index.rst").write_text("Pages\n=====\n")
     for page in pages:
