@@ -65,8 +65,10 @@ class Clause:
 
     @property
     def test_files(self) -> str:
-        """The files of its tests, or why there are none."""
-        return ", ".join(f"``{t}.py``" for t in self.tests) or f"none: {self.no_tests}"
+        """The files of its tests, and the promises meant; or why there are none."""
+        files = (entry.partition(": ") for entry in self.tests)
+        each = ", ".join(f"``{name}.py``{mark}{what}" for name, mark, what in files)
+        return each or f"none: {self.no_tests}"
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,9 @@ def avoided() -> list[Avoided]:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], widths: str) -> str:
-    """Return a table in reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
+    """Return a table in reStructuredText, wide where the window is."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: wide"]
+    lines += [f"   :widths: {widths}", ""]
     for row in [head, *rows]:
         first, *rest = row
         lines += [f"   * - {first}", *(f"     - {cell}" for cell in rest)]
@@ -144,7 +147,7 @@ class Policy(Generated):
     def text(self) -> str:
         """Return a row for each clause."""
         rows = ([c.link, c.sentence, c.exception] for c in clauses().values())
-        return table(["Clause", "Says", "Except"], rows, "20 50 30")
+        return table(["Clause", "Says", "Except"], rows, "21 50 29")
 
 
 class ClauseTable(Generated):
@@ -162,7 +165,7 @@ class ClauseTable(Generated):
         """Yield the cells of each clause; an empty one says why."""
         for clause in clauses().values():
             broken = [a.link for a in avoided() if clause.id in a.ids]
-            without = "none: we know no typical mistake in source code"
+            without = "none: its own page shows the mistake"
             yield [
                 clause.link,
                 clause.module_links,
