@@ -36,7 +36,10 @@ A sound page
 .. code-block:: python
    :caption: hello.py
 
-   print("hello")
+   while not print("hello"):
+       break
+   while False:
+       pass  # a loop that waits may have nothing to wait for
 
 .. code-block:: console
 

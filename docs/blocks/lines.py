@@ -138,6 +138,12 @@ def complaints(source: str, ran: set[int], first: int = 1) -> list[str]:
         for number, statement in enumerate(body)
         if not _must_be_first(number, statement)
     }
+    # A loop that only waits may find at its first look what it waits for.
+    must -= {
+        node.body[0].lineno + first - 1
+        for node in ast.walk(tree)
+        if isinstance(node, ast.While) and isinstance(node.body[0], ast.Pass)
+    }
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     never = {t.start[0] + first - 1 for t in tokens if t.string.startswith(NEVER)}
     return [
