@@ -11,7 +11,8 @@ BASE = Path(__file__).with_name("python.inv")
 
 OBJECTS = {
     "library/exceptions": {"py:exception": ["BrokenPipeError"]},
-    "library/os": {"py:function": ["os.posix_spawn", "os.wait"]},
+    "library/logging": {"py:module": ["logging"]},
+    "library/os": {"py:function": ["os.posix_spawn", "os.wait", "os.write"]},
     "library/select": {"py:function": ["select.select"]},
     "library/selectors": {"py:module": ["selectors"]},
     "library/signal": {

@@ -3,7 +3,8 @@
 A transcript in ``docs/evidence/`` starts with comments that say which interpreters
 and which system it was recorded on, and the digest of each program in it.  It is valid
 as long as the programs on its page have these digests; where its interpreters are
-installed it is replayed like any terminal session.
+installed it is replayed like any terminal session.  One that takes too long for that
+names, in a line of its own, the test that does it in its place.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import re
 from pathlib import Path
 
 from . import console
+from .clocks import BLOCK
 from .page import BlockFailure, Page
 
 DIGEST = re.compile(r"^# (?P<name>\S+) sha256:(?P<digest>[0-9a-f]{16})$", re.M)
+REPLAYED = re.compile(r"^# replayed by (?P<test>tests/test_\w+\.py)$", re.M)
 INTERPRETER = re.compile(r"^\$ .*?\b(python\d\.\d+)", re.M)
+
+PATIENCE = 20 * BLOCK
+"""Seconds for which a recording may take; a replay gets no more than any block."""
 
 
 def find(name: str) -> Path | None:
@@ -38,7 +44,7 @@ def check(page: Page, file: Path) -> None:
 
     Raises:
         BlockFailure: the evidence is not about this page's programs any more, or the
-            replay differs from it.
+            replay differs from it, or the test that it names does not read it.
     """
     text = file.read_text()
     digests = DIGEST.findall(text)
@@ -47,20 +53,25 @@ def check(page: Page, file: Path) -> None:
     for name, recorded in digests:
         if recorded != digest(page, name):
             raise BlockFailure(f"{name} has changed: run 'make evidence'")
-    if all(map(find, INTERPRETER.findall(text))):
+    if replayed := REPLAYED.search(text):
+        test = page.project / replayed["test"]
+        if not test.exists() or file.name not in test.read_text():
+            raise BlockFailure(f"{replayed['test']} does not read {file.name}")
+    elif all(map(find, INTERPRETER.findall(text))):
         screen = play(page, text)
         if not console.pattern(text).fullmatch(screen):
             raise BlockFailure(console.difference(text, screen))
 
 
-def play(page: Page, text: str) -> str:
+def play(page: Page, text: str, fatal: float = BLOCK) -> str:
     """Run a transcript's commands; return the transcript with what came."""
     head = "".join(x for x in text.splitlines(keepends=True) if x.startswith("# "))
     places = {str(f.parent) for f in map(find, INTERPRETER.findall(text)) if f}
     environment = page.environment
     environment["PATH"] = ":".join([environment["PATH"], *sorted(places)])
     try:
-        return head + console.run(text.removeprefix(head), page.scratch, environment)
+        body = text.removeprefix(head)
+        return head + console.run(body, page.scratch, environment, fatal)
     except console.ConsoleFailure as failure:
         raise BlockFailure(str(failure)) from None
 
@@ -78,5 +89,6 @@ def record(page: Page, file: Path) -> None:
     release = ".".join(platform.release().split(".")[:2])
     head = [f"# recorded on {platform.system()} {release}, {platform.machine()}"]
     head += [f"# {n} sha256:{digest(page, n)}" for n, _ in DIGEST.findall(text)]
+    head += [found[0] for found in REPLAYED.finditer(text)]
     body = "".join(x for x in text.splitlines(keepends=True) if x[:2] != "# ")
-    file.write_text(play(page, "\n".join(head) + "\n" + body))
+    file.write_text(play(page, "\n".join(head) + "\n" + body, PATIENCE))
