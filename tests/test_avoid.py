@@ -76,7 +76,11 @@ def test_a_cure_that_works_passes(page: Path, monkeypatch: pytest.MonkeyPatch) -
     ("old", "new", "problem"),
     [
         ("same_cured.py", "better.py", "no program with a cure"),
-        ("$ python same_cured.py", "$ python -O same_cured.py", "not run in the same"),
+        (
+            "$ python same_cured.py",
+            "$ python -O same_cured.py",
+            "was not run in the way",
+        ),
         ("$ python same_cured.py", "$ true", "are not both run"),
     ],
 )

@@ -36,6 +36,11 @@ A page
 
    raise SystemExit
 
+.. skip: next if(sys.version_info >= (3, 0), reason="of old")
+.. code-block:: pycon
+
+   >>> raise SystemExit
+
 .. quoted: nobody can run a proverb
 .. code-block:: text
 

@@ -22,6 +22,7 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 from . import evaluators
 from .kinds import classify
 from .page import Block, BlockFailure, Page
+from .skips import OTHER_PYTHON
 
 LEXER = DirectiveLexer("code-block|literalinclude")
 FENCES = RawFencedCodeBlockLexer(
@@ -30,6 +31,7 @@ FENCES = RawFencedCodeBlockLexer(
 COMMENT = re.compile(
     r"^[ \t]*\.\. (?P<word>quoted|skip):[ \t]*(?P<rest>.*)\n\s*\Z", re.M
 )
+VERSION = re.compile(r"sys\.version_info [<>]=? \([0-9, ]+\)")
 SKIP = re.compile(r'next if\((?P<condition>.+), reason="(?P<reason>[^"]+)"\)$')
 
 
@@ -90,7 +92,8 @@ def reason_to_skip(text: str) -> str | BlockFailure:
             ' .. skip: next if(not which("tool"), reason="tool is not installed")'
         )
     holds = eval(match["condition"], {"which": shutil.which, "os": os, "sys": sys})
-    return match["reason"] if holds else ""
+    about = OTHER_PYTHON if VERSION.fullmatch(match["condition"]) else ""
+    return about + match["reason"] if holds else ""
 
 
 def page_of(example: Example) -> Page:
