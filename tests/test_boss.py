@@ -56,7 +56,8 @@ def read_until(program: Program, *texts: str) -> list[str]:
 
 
 def freeze(program: Program) -> None:
-    """Stop a boss in its tracks: what comes now, it finds together."""
+    """Stop a boss that waits: what comes now, it finds together, in one look."""
+    procfs.asleep(program.pid)
     program.send(signal.SIGSTOP)
     procfs.until(lambda: procfs.state(program.pid) == "T", "a frozen boss")
 
@@ -400,7 +401,8 @@ def test_reaps_all_that_died_together_and_strangers(tmp_path: Path) -> None:
         lines = read_until(program, "name=leaves pid", "stranger ", *ready)
         leaves, stranger, stays, *pids = map(pid_in, lines)
         os.kill(leaves, signal.SIGKILL)
-        procfs.until(lambda: stranger in procfs.children(program.pid), "a stranger")
+        program.wait_for("child-died: name=leaves")
+        assert stranger in procfs.children(program.pid)
         kill_together(program, [stranger, *pids])
         program.send(signal.SIGTERM)
         program.send(signal.SIGCONT)
