@@ -47,7 +47,8 @@ soon, by the signal that came.  A cleanup that needs the main thread fails.  A s
 signal that comes before the cleanups begin is unknown to us, and one that comes while C
 code lets nobody else run is not heard.  The watchdog for that is faulthandler's
 ``dump_traceback_later``, of which a process has one: an earlier one is canceled.  When
-a handler for another signal raises, the rest of the cleanups is not run.
+a handler for another signal raises, the rest of the cleanups is not run; and none is,
+when Ctrl-C, with no flag around us to note it, raises as they are about to begin.
 """
 
 import faulthandler
