@@ -7,7 +7,7 @@ Ways that we rejected:
   ``except BaseException`` on the way eats the stop.
 * ``KeyboardInterrupt``, which is the same: no line of ours may count on running whole.
 * ``threading.Event.set`` in the handler.  It takes a lock that the interrupted line
-  may hold, and then both wait forever; in a storm of signals its body nests until
+  may hold, and then both wait forever; a storm of signals can also nest its body until
   RecursionError.
 * A global that ``main`` assigns.  Forget one ``global`` statement, and SIGTERM is
   swallowed with no word said.
