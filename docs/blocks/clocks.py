@@ -7,7 +7,7 @@ to happen, so a slow machine can make a check weaker but never wrong.
 
 import os
 
-FATAL = float(os.environ.get("FATAL_SECONDS", "60"))
+FATAL = float(os.environ.get("FATAL_SECONDS", "120"))
 """Seconds after which a wait counts as a hang."""
 
 BLOCK = float(os.environ.get("BLOCK_SECONDS", FATAL))

@@ -183,7 +183,9 @@ def search(page: Any, base: str, words: str) -> list[str]:
     """Search the handbook in a browser; return the first three pages found."""
     page.goto(f"{base}search.html?q={words}", timeout=1000 * FATAL)
     done = "document.querySelector('#search-results p.search-summary')"
-    page.wait_for_function(f"{done} && !/Searching/.test({done}.textContent)")
+    page.wait_for_function(
+        f"{done} && !/Searching/.test({done}.textContent)", timeout=1000 * FATAL
+    )
     links = page.eval_on_selector_all(
         "#search-results ul.search li > a", "all => all.map(a => a.href)"
     )
