@@ -15,8 +15,6 @@ version = release = "0.1"
 extensions = ["blocks.ledger", "boss_tables", "policy_tables", "sphinx.ext.intersphinx"]
 nitpicky = True
 exclude_patterns = ["blocks", "_templates"]
-pygments_style = "a11y-high-contrast-light"
-pygments_dark_style = "a11y-high-contrast-dark"
 smartquotes = False
 
 # Links into Python's documentation resolve without a network: docs/python_inventory.py
@@ -36,7 +34,11 @@ html_show_sphinx = False
 
 # Other people run the pages with sphinx, pytest and sybil alone: the theme and the copy
 # button are for the built handbook.
-html_theme = "furo" if importlib.util.find_spec("furo") else "alabaster"
+html_theme = "alabaster"
+if importlib.util.find_spec("furo"):
+    html_theme = "furo"
+    pygments_style = "a11y-high-contrast-light"
+    pygments_dark_style = "a11y-high-contrast-dark"
 if importlib.util.find_spec("sphinx_copybutton"):
     extensions.append("sphinx_copybutton")
     copybutton_exclude = ".linenos, .gp, .go"
