@@ -132,8 +132,10 @@ def test_folder_and_env_are_for_the_child_only(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     both = child("a", cwd="below", env={"GREETING": "hi"}), child("b")
     with boss_of(tmp_path, *both) as program:
-        a = pid_in(program.wait_for("child-started: name=a"))
-        b = pid_in(program.wait_for("child-started: name=b"))
+        started = ("child-started: name=a", "child-started: name=b")
+        # Ready: a moment after its exec a process shows an empty environment.
+        lines = read_until(program, *started, "a ready", "b ready")
+        a, b = map(pid_in, lines[:2])
 
         below = [os.readlink(f"/proc/{pid}/cwd") for pid in (a, b, program.pid)]
         assert below == [f"{tmp_path}/below", str(tmp_path), str(tmp_path)]
