@@ -12,7 +12,7 @@ help:
 	@echo 'make check     format, lint, types, spelling, a strict build'
 	@echo 'make test-site look at the built handbook in Chromium: links, search, axe-core'
 	@echo 'make test-all  make test, on every Python from 3.11 up that is installed'
-	@echo 'make evidence  record the evidence again (needs Python 2.7 and 3.6)'
+	@echo 'make evidence  record the evidence again (needs strace, Python 2.7, 3.6, 3.11 to 3.13)'
 	@echo 'make format    format the code'
 	@echo 'make clean     remove what these commands have made'
 

@@ -163,8 +163,9 @@ class ClauseTable(Generated):
 
     def rows(self) -> Iterator[list[str]]:
         """Yield the cells of each clause; an empty one says why."""
+        patterns = avoided()
         for clause in clauses().values():
-            broken = [a.link for a in avoided() if clause.id in a.ids]
+            broken = [a.link for a in patterns if clause.id in a.ids]
             without = "none: its own page shows the mistake"
             yield [
                 clause.link,
@@ -217,7 +218,7 @@ class Breaks(Head):
 
     def run(self) -> list[nodes.Node]:
         """Return the rule's name, the damage and the clauses."""
-        name = Path(self.env.docname).name.replace("_", "-")
+        name = Avoided(Path(self.env.doc2path(self.env.docname))).name
         broken = ", ".join(clause.link for clause in self.clauses())
         return self.box(
             f"``{name}`` *Damage:* {self.options['damage']} *Breaks* {broken}."

@@ -7,13 +7,14 @@ from pathlib import Path
 import policy_tables
 import pytest
 from support import avoided
+from support.pages import blocks_of
 
 each = pytest.mark.parametrize("path", avoided.PAGES, ids=lambda path: path.stem)
 
 
 @each
 def test_a_page_shows_the_wrong_program_and_its_cure(path: Path) -> None:
-    assert avoided.shape(avoided.blocks_of(path)) == []
+    assert avoided.shape(blocks_of(path)) == []
 
 
 @each
@@ -28,27 +29,22 @@ def test_each_page_is_in_the_list() -> None:
     assert len(avoided.PAGES) >= 17
 
 
-SAME = """\
+SECTION = """\
 .. code-block:: python
-   :caption: same.py
+   :caption: {name}
 
-   print("stopped")
+   print("{says}")
 
 .. code-block:: console
 
-   $ python same.py
-   stopped
+   $ python {name}
+   {says}
 
-.. code-block:: python
-   :caption: same_cured.py
-
-   print("stopped")
-
-.. code-block:: console
-
-   $ python same_cured.py
-   stopped
 """
+WRONG = SECTION.format(name="same.py", says="stopped")
+CURED = SECTION.format(name="same_cured.py", says="cured")
+SAME = SECTION.format(name="same_cured.py", says="stopped")
+"""A cure that does what the wrong program does."""
 
 
 @pytest.fixture(name="page")
@@ -60,15 +56,13 @@ def _page(tmp_path: Path) -> Path:
 def test_a_cure_that_does_nothing_is_found_out(
     page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page.write_text(SAME)
-    assert avoided.shape(avoided.blocks_of(page)) == []
+    page.write_text(WRONG + SAME)
+    assert avoided.shape(blocks_of(page)) == []
     assert avoided.undetected(page, monkeypatch) == ["same.py", "same_cured.py"]
 
 
 def test_a_cure_that_works_passes(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong, cured = SAME.split(".. code-block:: python\n   :caption: same_cured.py")
-    text = f".. code-block:: python\n   :caption: same_cured.py{cured}"
-    page.write_text(wrong + text.replace("stopped", "cured"))
+    page.write_text(WRONG + CURED)
     assert avoided.undetected(page, monkeypatch) == []
 
 
@@ -87,13 +81,10 @@ def test_a_cure_that_works_passes(page: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_page_without_the_form_is_found_out(
     old: str, new: str, problem: str, page: Path
 ) -> None:
-    page.write_text(SAME.replace(old, new))
-    assert any(problem in said for said in avoided.shape(avoided.blocks_of(page)))
+    page.write_text((WRONG + SAME).replace(old, new))
+    assert any(problem in said for said in avoided.shape(blocks_of(page)))
 
 
 def test_a_page_that_starts_with_the_cure_is_found_out(page: Path) -> None:
-    start = SAME.index(".. code-block:: python\n   :caption: same_cured.py")
-    page.write_text(f"{SAME[start:]}\n{SAME[:start]}")
-    assert avoided.shape(avoided.blocks_of(page)) == [
-        "same_cured.py is run before same.py"
-    ]
+    page.write_text(SAME + WRONG)
+    assert avoided.shape(blocks_of(page)) == ["same_cured.py is run before same.py"]

@@ -7,9 +7,7 @@ from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR2
 
 import pytest
 from support.program import Outcome, Program, run
-from support.stops import COMPILER, look, preload, source
-
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+from support.stops import AT_THE_SWAP, look, needs_compiler, preload, source
 
 
 @pytest.fixture(name="stop")
@@ -140,28 +138,7 @@ def test_loses_nothing_at_any_line(stop: str) -> None:
 @needs_compiler
 def test_loses_nothing_within_the_swap(stop: str, tmp_path: Path) -> None:
     """The C library sends SIGTERM at the instant when its default is put back."""
-    code = """
-    #define _GNU_SOURCE
-    #include <dlfcn.h>
-    #include <signal.h>
-    #include <stddef.h>
-    #include <unistd.h>
-
-    typedef int (*swap)(int, const struct sigaction *, struct sigaction *);
-
-    int sigaction(int number, const struct sigaction *new, struct sigaction *old)
-    {
-        swap real = (swap)dlsym(RTLD_NEXT, "sigaction");
-        struct sigaction now;
-
-        real(number, NULL, &now);
-        if (number == SIGTERM && new != NULL && new->sa_handler == SIG_DFL
-            && now.sa_handler != SIG_DFL)
-            kill(getpid(), SIGTERM);
-        return real(number, new, old);
-    }
-    """
-    ended = outcome(stop, LIFE + "say(life())", preload(tmp_path, code))
+    ended = outcome(stop, LIFE + "say(life())", preload(tmp_path, AT_THE_SWAP))
     assert (ended.code, ended.output) == (-SIGTERM, "")
 
 

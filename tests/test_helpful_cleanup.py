@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 from support import FATAL, SETTLE
 from support.program import Outcome, Program, run
-from support.stops import COMPILER, look, preload, source
+from support.stops import AT_THE_SWAP, look, needs_compiler, preload, source
 
 STOP = "__import__('helpful_cleanup').HelpfulCleanup"
 
@@ -258,31 +258,10 @@ def test_loses_nothing_at_any_line() -> None:
     assert outcome(LIFE + dedent(body)).lines == died
 
 
-@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+@needs_compiler
 def test_loses_nothing_within_the_swap(tmp_path: Path) -> None:
     """The C library sends SIGTERM at the instant when its default is put back."""
-    code = """
-    #define _GNU_SOURCE
-    #include <dlfcn.h>
-    #include <signal.h>
-    #include <stddef.h>
-    #include <unistd.h>
-
-    typedef int (*swap)(int, const struct sigaction *, struct sigaction *);
-
-    int sigaction(int number, const struct sigaction *new, struct sigaction *old)
-    {
-        swap real = (swap)dlsym(RTLD_NEXT, "sigaction");
-        struct sigaction now;
-
-        real(number, NULL, &now);
-        if (number == SIGTERM && new != NULL && new->sa_handler == SIG_DFL
-            && now.sa_handler != SIG_DFL)
-            kill(getpid(), SIGTERM);
-        return real(number, new, old);
-    }
-    """
-    ended = run(program(LIFE + "say(life())"), env=preload(tmp_path, code))
+    ended = run(program(LIFE + "say(life())"), env=preload(tmp_path, AT_THE_SWAP))
     assert (ended.code, ended.output) == (-SIGTERM, "")
 
 

@@ -3,39 +3,19 @@
 import importlib
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import python_inventory
-from support import FATAL, ROOT
+from support import ROOT, site
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The handbook as `make html` builds it, warnings as errors."""
     out = tmp_path_factory.mktemp("handbook")
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-q",
-            "-W",
-            "-n",
-            "-c",
-            ROOT,
-            ROOT / "docs",
-            out,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=2 * FATAL,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    site.build(out)
     return out
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import policy_tables
 import pytest
@@ -43,6 +45,31 @@ def test_modules_and_tests_exist_or_the_reason_does(
             assert f"def test_{promise}" in text, entry
     assert bool(clause.modules) != bool(clause.no_modules)
     assert bool(clause.tests) != bool(clause.no_tests)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": "P14"},
+        {"name": "nobody"},
+        {"sentence": "It says this. And that."},
+        {"modules": ["nobody"]},
+        {"modules": []},
+        {"tests": ["test_nobody"]},
+        {"tests": ["test_boss: nobody"]},
+        {"no_tests": "there are some"},
+    ],
+    ids=str,
+)
+def test_a_broken_clause_is_found_out(wrong: dict[str, Any]) -> None:
+    clause = replace(next(c for c in CLAUSES if c.id == "P04"), **wrong)
+    checks = [
+        test_a_clause_has_its_page_and_the_page_its_clause,
+        test_a_clause_is_one_sentence,
+        test_modules_and_tests_exist_or_the_reason_does,
+    ]
+    with pytest.raises((AssertionError, FileNotFoundError)):
+        [check(clause) for check in checks]
 
 
 def test_each_module_serves_a_clause_and_has_its_page_and_test() -> None:

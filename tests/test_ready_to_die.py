@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 from blocks.keeper import Kept
-from blocks.parser import parse
 from support import FATAL, ROOT, SETTLE
+from support.pages import files_of
 from support.program import environment
-from sybil import Document
 
 PAGE = ROOT / "docs" / "policy" / "ready_to_die.rst"
 EVIDENCE = ROOT / "docs" / "evidence" / "ready_to_die.console"
@@ -32,11 +31,6 @@ COMMAND = re.compile(
 Edit = tuple[str, str]
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-
-
-def programs() -> dict[str, str]:
-    document = Document.parse(str(PAGE), parse)
-    return {b.caption: b.text for b in document.namespace["blocks"] if b.caption}
 
 
 @dataclass
@@ -59,7 +53,7 @@ def kill(
     folder: Path, daemon: str, first: str, edits: Iterable[Edit] = (), only: str = ""
 ) -> Killed:
     """Run the page's killer on one of its daemons, with edits, as the page does."""
-    for name, text in programs().items():
+    for name, text in files_of(PAGE).items():
         changes = list(edits) if name == daemon else []
         if name == "kill_everywhere.py" and only:
             changes.append(("sorted(set(names[first:]))", f"[{only!r}]"))

@@ -13,7 +13,7 @@ from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 import pytest
 from support import procfs
 from support.program import Outcome, Program, run
-from support.stops import COMPILER, look, preload, source
+from support.stops import look, needs_compiler, preload, source
 
 NO_CORE = "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
 
@@ -75,7 +75,7 @@ def test_dies_whatever_stands_in_its_way(obstacle: str) -> None:
     assert died_of(ended, SIGTERM, "last words")
 
 
-@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+@needs_compiler
 def test_dies_although_c_code_has_set_a_handler(tmp_path: Path) -> None:
     code = """
     #include <signal.h>

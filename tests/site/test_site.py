@@ -118,6 +118,10 @@ def test_a_search_finds_the_page(words: str, name: str, base: str, page: Any) ->
     assert name in site.search(page, base, words)
 
 
+def test_a_search_for_nothing_finds_nothing(base: str, page: Any) -> None:
+    assert site.search(page, base, "xylophone") == []
+
+
 @pytest.mark.parametrize(("question", "name"), QUESTIONS.items())
 def test_an_answer_is_two_clicks_away(question: str, name: str, folder: Path) -> None:
     assert site.Pages(folder).clicks("index.html")[f"{name}.html"] <= 2

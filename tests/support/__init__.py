@@ -11,4 +11,7 @@ from blocks.clocks import FATAL, SETTLE
 ROOT = Path(__file__).resolve().parents[2]
 """The top of the project."""
 
-__all__ = ["FATAL", "ROOT", "SETTLE"]
+HANG = 3.0
+"""Seconds after which a block hangs, on pages that are made to hang."""
+
+__all__ = ["FATAL", "HANG", "ROOT", "SETTLE"]

@@ -15,21 +15,11 @@ from pathlib import Path
 import pytest
 from blocks import console
 from blocks.page import Block, BlockFailure, Page
-from blocks.parser import parse
-from sybil import Document
 
-from . import ROOT
+from . import HANG, ROOT
+from .pages import blocks_of
 
 PAGES = sorted(p for p in (ROOT / "docs/avoid").glob("*.rst") if p.stem != "index")
-
-HANG = 3.0
-"""Seconds after which a session of exchanged programs hangs, as some are meant to."""
-
-
-def blocks_of(path: Path) -> list[Block]:
-    """Return the blocks of a page, in order."""
-    blocks: list[Block] = Document.parse(str(path), parse).namespace["blocks"]
-    return blocks
 
 
 def pairs(blocks: list[Block]) -> dict[str, str]:

@@ -11,10 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import FATAL, ROOT
-
-HANG = "3"
-"""Seconds after which a block hangs, on pages that are made to hang."""
+from . import FATAL, HANG, ROOT
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def run(
             **os.environ,
             "PYTEST_ADDOPTS": "",
             "SKIPS_ARE_FAILURES": "" if skips else "1",
-            **({"BLOCK_SECONDS": HANG} if hang else {}),
+            **({"BLOCK_SECONDS": str(HANG)} if hang else {}),
         },
         capture_output=True,
         text=True,

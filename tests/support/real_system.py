@@ -21,10 +21,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from blocks.parser import LEXER
-from sybil import Document
-
 from . import FATAL, ROOT, procfs
+from .pages import files_of
 from .procfs import descriptors
 from .program import MODULES, Program
 
@@ -72,16 +70,6 @@ def users() -> list[int]:
     return [0] if reached.returncode else [0, NOBODY]
 
 
-def page_files() -> dict[str, str]:
-    """Return the files that the page shows, by caption."""
-    regions = LEXER(Document(PAGE.read_text(), str(PAGE)))
-    return {
-        region.lexemes["options"]["caption"]: region.lexemes["source"].rstrip() + "\n"
-        for region in regions
-        if "caption" in region.lexemes["options"]
-    }
-
-
 class System:
     """A folder with the page's files, and what a client sees of it.
 
@@ -99,7 +87,7 @@ class System:
         # Short, since the name of a UNIX socket has 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="fatal-signals-"))
         self.run = self.folder / "run"
-        for name, text in page_files().items():
+        for name, text in files_of(PAGE).items():
             (self.folder / name).write_text(text)
         shutil.copy(MODULES / "boss.py", self.folder)
         toml = self.folder / "system.toml"

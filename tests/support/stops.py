@@ -11,6 +11,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from .procfs import descriptors, signals
 from .program import Program
 
@@ -152,6 +154,31 @@ def open_flags(pid: int, fd: int) -> int:
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 """The C compiler, or None."""
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+
+AT_THE_SWAP = """
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <signal.h>
+    #include <stddef.h>
+    #include <unistd.h>
+
+    typedef int (*swap)(int, const struct sigaction *, struct sigaction *);
+
+    int sigaction(int number, const struct sigaction *new, struct sigaction *old)
+    {
+        swap real = (swap)dlsym(RTLD_NEXT, "sigaction");
+        struct sigaction now;
+
+        real(number, NULL, &now);
+        if (number == SIGTERM && new != NULL && new->sa_handler == SIG_DFL
+            && now.sa_handler != SIG_DFL)
+            kill(getpid(), SIGTERM);
+        return real(number, new, old);
+    }
+"""
+"""C code that sends SIGTERM at the instant when its default is put back."""
 
 
 def preload(folder: Path, code: str) -> dict[str, str]:
