@@ -1,5 +1,6 @@
 """The block engine as people use it: one block alone, any order, side by side."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,15 @@ def test_a_skip_is_a_failure_where_nothing_may_be_skipped(project: Path) -> None
     _, failed = clone.run(project, skips=False)
     assert {report.line for report in failed} == {27}
     assert "a reason" in failed[0].text
+
+
+def test_a_skip_of_the_rest_skips_it_all(project: Path) -> None:
+    """And where nothing may be skipped, each of its blocks fails."""
+    at = PAGE.index(".. skip:")
+    rest = PAGE[at:].replace("next if(True", "rest if(True")
+    (project / "docs" / "first.rst").write_text(PAGE[:at] + rest + PAGE[at:])
+    passed, failed = clone.run(project)
+    assert (passed["first"], failed) == (6, [])
+    _, failed = clone.run(project, "docs/first.rst", pages=(), skips=False)
+    assert len(failed) == len(re.findall("^[.][.] code-block", rest + PAGE[at:], re.M))
+    assert all("a reason" in report.text for report in failed)

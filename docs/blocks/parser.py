@@ -32,7 +32,9 @@ COMMENT = re.compile(
     r"^[ \t]*\.\. (?P<word>quoted|skip):[ \t]*(?P<rest>.*)\n\s*\Z", re.M
 )
 VERSION = re.compile(r"sys\.version_info [<>]=? \([0-9, ]+\)")
-SKIP = re.compile(r'next if\((?P<condition>.+), reason="(?P<reason>[^"]+)"\)$')
+SKIP = re.compile(
+    r'(?P<scope>next|rest) if\((?P<condition>.+), reason="(?P<reason>[^"]+)"\)$'
+)
 
 
 def parse(document: Document) -> Iterator[Region]:
@@ -60,6 +62,7 @@ def _regions(document: Document, lexed: Iterable[Region]) -> Iterator[Region]:
     """Turn what a lexer found into blocks, and hand them to the page."""
     blocks: list[Block] = []
     document.namespace["blocks"] = blocks
+    skip_rest: str | BlockFailure = ""
     for region in sorted(lexed, key=lambda region: region.start):
         before = document.text[: region.start]
         comment = COMMENT.search(before)
@@ -78,13 +81,16 @@ def _regions(document: Document, lexed: Iterable[Region]) -> Iterator[Region]:
         if kind:
             first = line + 1 + words["source"].line_offset
             block = Block(kind, language, line, first, text, caption)
-            block.skip = reason_to_skip(reason.strip()) if word == "skip" else ""
+            block.skip = skip_rest
+            if word == "skip" and not skip_rest:
+                block.skip = reason_to_skip(reason.strip())
+                skip_rest = block.skip if reason.startswith("rest ") else ""
             blocks.append(block)
             yield Region(region.start, region.end, block, evaluate)
 
 
 def reason_to_skip(text: str) -> str | BlockFailure:
-    """Evaluate a skip; return its reason when its condition holds."""
+    """Evaluate a skip, of a block or of the rest; return its reason when it holds."""
     match = SKIP.match(text)
     if match is None:
         return BlockFailure(
