@@ -88,6 +88,8 @@ class Page:
         for file in (HANDBOOK / "reference").glob("*.py"):
             lines = self.lines / file.name
             write_instrumented(file.read_text(), folder / file.name, lines, False)
+        if (HANDBOOK / "fatal_signals").exists():
+            (folder.parent / "fatal_signals").symlink_to(HANDBOOK / "fatal_signals")
         return folder
 
     def _save(self, file: Path, text: str) -> None:

@@ -1,0 +1,341 @@
+"""Many short-lived children: started, timed, reaped, and gone with all below them.
+
+The children are forked from a process that exists for this alone.  It has one thread
+whatever the caller has, a crash of the code under test is none of the caller's, and it
+is a subreaper: what a child leaves behind becomes its own child, is counted and killed.
+It ends, with everything below it, when the caller closes a pipe or dies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import pickle
+import re
+import select
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import InjectionError
+
+PR_SET_CHILD_SUBREAPER = 36
+
+IDLE = 0.2
+"""Seconds after which a child that has not ended is taken for one that waits: it does
+not keep another one from being started."""
+
+MOST = 200
+"""Children at a time: those that wait cost nothing but their descriptors."""
+
+REST = 0.5
+"""Seconds without a step after which we say that a child waits for something."""
+
+LATE = 1.0
+"""Seconds that the kernel's timer of a child gets before we kill it ourselves."""
+
+
+@dataclass
+class Child:
+    """A child that is under way."""
+
+    key: Any
+    pid: int
+    pidfd: int
+    seen: memoryview[int]
+    """Memory that it shares with us."""
+    report: int
+    output: int
+    started: float
+    status: str = ""
+    """What it did when we looked last."""
+
+
+@dataclass
+class Born:
+    """How a child ended, and what it has said."""
+
+    key: Any
+    code: int
+    """The exit status, or minus the number of the signal that it died of."""
+    took: float
+    """Seconds."""
+    seen: tuple[int, int]
+    report: bytes
+    output: str
+    left: int
+    """Processes that it has left behind."""
+
+
+@dataclass
+class Order:
+    """A child that is to be started."""
+
+    key: Any
+    """Whatever the caller wants to know it by."""
+    work: Callable[[memoryview[int], int, int], NoReturn]
+    """Runs in the child: shared memory, descriptors for report and output."""
+    beside: Callable[[Child], None] | None = None
+    """Runs in the parent once the child is started."""
+
+
+class Nursery:
+    """Runs orders, several at a time.
+
+    Args:
+        seconds: after which a child is killed, if it has not ended by itself.
+        leash: a descriptor; when it can be read, we end at once.
+    """
+
+    def __init__(self, seconds: float, leash: int) -> None:
+        self._seconds = seconds
+        self._leash = leash
+        self._cores = len(os.sched_getaffinity(0))
+        self._children: dict[int, Child] = {}
+        self._poll = select.poll()
+        self._poll.register(leash, select.POLLIN)
+
+    def run(self, orders: Iterable[Order], *, asking: bool = False) -> Iterator[Born]:
+        """Start a child for each order, and give back each as it ends.
+
+        Args:
+            orders: what the children do.
+            asking: end those that have got their signal, and rest: they would have
+                given their answer by now.
+        """
+        waiting = iter(orders)
+        more = True
+        while more or self._children:
+            while more and self._room():
+                order = next(waiting, None)
+                if order is None:
+                    more = False
+                else:
+                    self._start(order)
+            yield from self._collect()
+            if asking:
+                self._end_who_rests()
+
+    def one(self, order: Order, *, asking: bool = False) -> Born:
+        """Run a single order."""
+        return next(self.run([order], asking=asking))
+
+    def _room(self) -> bool:
+        now = time.monotonic()
+        busy = sum(now - child.started < IDLE for child in self._children.values())
+        return busy < self._cores and len(self._children) < MOST
+
+    def _start(self, order: Order) -> None:
+        memory = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
+        report, output = os.memfd_create("report"), os.memfd_create("output")
+        started = time.monotonic()
+        # A collection in the child would write to each object that it shares with us,
+        # and so copy all memory.
+        gc.freeze()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.close(self._leash)
+                order.work(memory, report, output)
+            finally:
+                os._exit(70)  # never reached by a sound order: EX_SOFTWARE
+        with suppress(OSError):
+            os.setpgid(pid, pid)  # the child does so, too; whoever is first
+        pidfd = os.pidfd_open(pid)
+        self._poll.register(pidfd, select.POLLIN)
+        child = Child(order.key, pid, pidfd, memory, report, output, started)
+        self._children[pidfd] = child
+        if order.beside:
+            order.beside(child)
+
+    def _collect(self) -> Iterator[Born]:
+        due = min(c.started for c in self._children.values()) if self._children else 0
+        idle = due + IDLE - time.monotonic()
+        patience = max(idle, IDLE / 10) if self._children else 0
+        for fd, _ in self._poll.poll(patience * 1000):
+            if fd == self._leash:
+                raise Unleashed
+            yield self._reap(self._children.pop(fd))
+        now = time.monotonic()
+        for child in self._children.values():
+            if now - child.started > self._seconds + LATE:
+                os.kill(child.pid, signal.SIGKILL)
+
+    def _end_who_rests(self) -> None:
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.seen[1] and now - child.started > REST:
+                earlier, child.status = child.status, status_of(child.pid)
+                if "(sleeping)" in child.status and child.status == earlier:
+                    os.kill(child.pid, signal.SIGKILL)
+
+    def _reap(self, child: Child) -> Born:
+        took = time.monotonic() - child.started
+        # The leader is not reaped yet, so its group's number is nobody else's.
+        with suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+        _, status = os.waitpid(child.pid, 0)
+        left = _reap_all(os.P_PGID, child.pid) + self._reap_orphans()
+        self._poll.unregister(child.pidfd)
+        os.close(child.pidfd)
+        report, output = (_read_all(fd) for fd in (child.report, child.output))
+        return Born(
+            child.key,
+            os.waitstatus_to_exitcode(status),
+            took,
+            (child.seen[0], child.seen[1]),
+            report,
+            output.decode(errors="replace"),
+            left,
+        )
+
+    def _reap_orphans(self) -> int:
+        """End what has left its group; it became our child when its parent died."""
+        known = {child.pid for child in self._children.values()}
+        orphans = set(_own_children()) - known
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        return len(orphans)
+
+    def close(self) -> None:
+        """Kill what is still there, orphans in other groups too."""
+        for child in self._children.values():
+            with suppress(OSError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for _ in range(MOST):
+            for pid in _own_children():
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not _reap_all(os.P_ALL, 0):
+                return
+
+
+TURNS = re.compile(r"^(?:State|\w*voluntary_ctxt_switches):.*", re.MULTILINE)
+
+
+def status_of(pid: int) -> str:
+    """Return what a process does, and how often it has been switched away from."""
+    try:
+        return " ".join(TURNS.findall(Path(f"/proc/{pid}/status").read_text()))
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _reap_all(kind: int, number: int) -> int:
+    reaped = 0
+    with suppress(ChildProcessError):
+        while os.waitid(kind, number, os.WEXITED):
+            reaped += 1
+    return reaped
+
+
+def _own_children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def _read_all(fd: int) -> bytes:
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    os.close(fd)
+    return data
+
+
+class Unleashed(BaseException):
+    """The caller is gone, or does not want to know any more."""
+
+
+def apart(
+    work: Callable[[int, Callable[[object], None]], object],
+    told: Callable[[Any], None],
+) -> Any:
+    """Run ``work`` in a process of its own, and return what it returns.
+
+    Args:
+        work: gets the leash and a function that tells us something on the way.
+        told: gets what ``work`` tells.
+
+    Raises:
+        InjectionError: the process said so, or did not end as it should.
+    """
+    leash, held = os.pipe()
+    answers, far_end = os.pipe()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns where the caller has threads; the child has one,
+        # and does nothing but fork.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        os.close(held)
+        os.close(answers)
+        _be_apart(work, leash, far_end)
+    os.close(leash)
+    os.close(far_end)
+    try:
+        with open(answers, "rb") as stream:
+            return _listen(stream, told)
+    finally:
+        os.close(held)
+        os.waitpid(pid, 0)
+
+
+def _listen(stream: Any, told: Callable[[Any], None]) -> Any:
+    while True:
+        try:
+            kind, value = pickle.load(stream)
+        except EOFError:
+            raise InjectionError(
+                "the process that runs the points died; was it killed from outside?"
+            ) from None
+        if kind == "told":
+            told(value)
+        elif kind == "done":
+            return value
+        else:
+            raise InjectionError(value)
+
+
+def _be_apart(work: Callable[..., object], leash: int, out: int) -> NoReturn:
+    try:
+        _default_signals()
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        with open(out, "wb") as stream:
+
+            def say(kind: str, value: object) -> None:
+                pickle.dump((kind, value), stream)
+                stream.flush()
+
+            try:
+                say("done", work(leash, lambda value: say("told", value)))
+            except InjectionError as error:
+                say("failed", str(error))
+            except Exception:
+                say("failed", traceback.format_exc())
+    finally:
+        os._exit(0)
+
+
+def _default_signals() -> None:
+    """Put Python's own dispositions back: the caller's are none of our children's."""
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with suppress(OSError):  # the C library keeps some for itself
+            signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
