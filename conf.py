@@ -12,7 +12,13 @@ author = "the Fatal Signals authors"
 project_copyright = "2026, the Fatal Signals authors"
 version = release = "0.1"
 
-extensions = ["blocks.ledger", "boss_tables", "policy_tables", "sphinx.ext.intersphinx"]
+extensions = [
+    "blocks.ledger",
+    "boss_tables",
+    "points_tables",
+    "policy_tables",
+    "sphinx.ext.intersphinx",
+]
 nitpicky = True
 exclude_patterns = ["blocks", "_templates"]
 smartquotes = False

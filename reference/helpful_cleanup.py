@@ -43,12 +43,11 @@ What we promise, each line held by a test of the same name:
 ``bounded``: a budget of zero, of a day or more, or of no number at all is refused.
 
 Not promised.  What was left behind goes on in its thread until the process ends: end it
-soon, by the signal that came.  A cleanup that needs the main thread fails.  A second
-signal that comes before the cleanups begin is unknown to us, and one that comes while C
-code lets nobody else run is not heard.  The watchdog for that is faulthandler's
-``dump_traceback_later``, of which a process has one: an earlier one is canceled.  When
-a handler for another signal raises, the rest of the cleanups is not run; and none is,
-when Ctrl-C, with no flag around us to note it, raises as they are about to begin.
+soon, by the signal that came.  A cleanup that needs the main thread fails.  A signal is
+not heard before the cleanups begin, nor while C code lets nobody else run.  Against
+that we use faulthandler's ``dump_traceback_later``, of which a process has one.  When a
+handler for another signal raises, the rest is not run.  With no flag around us, Ctrl-C
+can raise as we begin: no cleanup is run; or all are, but a second one is not heard.
 """
 
 import faulthandler
@@ -135,18 +134,20 @@ class HelpfulCleanup:
 
     def __exit__(self, *_: object) -> None:
         """Run the cleanups within the budget; an exception goes its way after them."""
-        self._ends = monotonic() + self._budget
         try:
-            _undisturbed(self._take)
-            self._run_all()
-        finally:
             try:
+                try:
+                    _undisturbed(self._take)
+                finally:  # with no flag around us, Ctrl-C may raise before it is done
+                    self._run_all()
+            finally:
                 _undisturbed(self._give_back)
-            except BaseException:  # a foreign handler raised, perhaps in the midst
-                _undisturbed(self._give_back)
-                raise
+        except BaseException:  # a handler raised, perhaps in the midst of it
+            _undisturbed(self._give_back)
+            raise
 
     def _run_all(self) -> None:
+        self._ends = monotonic() + self._budget
         while self._added:
             pid, what, call = self._added.pop()
             if pid == os.getpid() and (why := self._run(what, call)):
@@ -181,8 +182,7 @@ class HelpfulCleanup:
         # Known by its name, not its class: no file of ours imports another one.
         self._outer = {s for s in had if getattr(had[s], "__name__", 0) == "_note_stop"}
         self._earlier = had
-        late = self._budget + MARGIN
-        faulthandler.dump_traceback_later(late, file=2, exit=True)
+        faulthandler.dump_traceback_later(self._budget + MARGIN, file=2, exit=True)
         for signum in had:
             signal.signal(signum, self._note_stop)
 

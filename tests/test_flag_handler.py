@@ -335,3 +335,11 @@ def test_storm_does_not_nest(stop: str) -> None:
         say(names(stop.came))
     """
     assert outcome(stop, body).lines == ["SIGALRM"]
+
+
+def test_remembers_nothing_before_the_first_block(stop: str) -> None:
+    body = """
+    stop = Stop()
+    say(bool(stop), stop.signum, names(stop.came))
+    """
+    assert outcome(stop, body).lines == ["False None none"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from signal import SIGINT, SIGTERM, SIGUSR2
 from textwrap import dedent
@@ -328,3 +329,146 @@ def test_bounded_budgets_only(budget: str) -> None:
     assert "a budget is above 0 s" in bad
     assert "a budget is above 0 s" in none
     assert good == "made"
+
+
+def test_reports_nothing_before_the_block() -> None:
+    assert outcome(
+        "cleanup = Stop(LONG)\nsay(cleanup.undone, cleanup.signum)"
+    ).lines == ["[] None"]
+
+
+def test_reports_what_no_thread_was_left_for() -> None:
+    body = """
+    class Refused(threading.Thread):
+        def start(self):
+            raise RuntimeError("no more threads")
+
+    helpful_cleanup.Thread = Refused
+    with Stop(LONG) as cleanup:
+        cleanup.add("b", say, "never")
+    for what, why in cleanup.undone:
+        say(what, why)
+    """
+    assert outcome(body).lines == ["b not begun: RuntimeError('no more threads')"]
+
+
+def test_one_budget_is_two_seconds_when_nobody_says() -> None:
+    """The clock that it reads is ours, and leaps."""
+    body = """
+    now = 0.0
+    helpful_cleanup.monotonic = lambda: now
+
+    def late():
+        global now
+        now = LONG
+        block()
+
+    with Stop() as cleanup:
+        cleanup.add("late", late)
+    say(*cleanup.undone[0])
+    """
+    assert outcome(body).lines == ["late cut short: 2 s are over"]
+
+
+WAITS = """
+waits = []
+
+class Watched(threading.Thread):
+    def join(self, timeout=None):
+        waits.append(timeout)
+        super().join(timeout)
+
+helpful_cleanup.Thread = Watched
+"""
+
+
+def test_second_signal_is_looked_for_twenty_times_a_second() -> None:
+    body = """
+    with Stop(LONG) as cleanup:
+        cleanup.add("told", told)
+    say(0 < max(waits) <= 1 / 20)
+    """
+    assert outcome(WAITS + dedent(body)).lines == ["True"]
+
+
+def test_blocked_ones_have_no_longer_than_the_budget() -> None:
+    body = """
+    helpful_cleanup.TICK = LONG
+    with Stop(SHORT) as cleanup:
+        cleanup.add("b", block)
+    say(0 < max(waits) <= SHORT)
+    """
+    assert outcome(WAITS + dedent(body)).lines == ["True"]
+
+
+def test_hung_ends_a_second_after_the_budget() -> None:
+    """The watchdog says so on standard error, and how long it has waited."""
+    body = """
+    import ctypes
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    with Stop(SHORT) as cleanup:
+        cleanup.add("hang", ctypes.PyDLL(None).pause)
+    """
+    ended = outcome(body)
+    assert ended.code == 1
+    assert ended.lines[0] == f"Timeout ({timedelta(seconds=2 * SETTLE + 1)})!"
+
+
+def test_forked_child_with_a_lower_pid_runs_its_own_only() -> None:
+    """As it is when the kernel has begun with the low numbers again."""
+    body = """
+    own = os.getpid
+    with Stop(LONG) as cleanup:
+        os.getpid = lambda: own() + 1
+        cleanup.add("parent's", say, "parent's")
+        os.getpid = own
+        cleanup.add("child's", say, "child's")
+    """
+    assert outcome(body).lines == ["child's"]
+
+
+def test_bounded_is_a_second_less_than_a_day() -> None:
+    assert outcome("Stop(24 * 3600 - 1)\nsay('made')").lines == ["made"]
+
+
+def test_restores_nothing_over_a_handler_that_came_meanwhile() -> None:
+    body = """
+    def meanwhile(*_):
+        signal.signal(SIGTERM, theirs)
+
+    def theirs(*_):
+        pass
+
+    signal.signal(SIGHUP, meanwhile)
+    with Stop(LONG) as cleanup:
+        cleanup.add("change", tell, SIGHUP)
+    say(signal.getsignal(SIGTERM) is theirs)
+    """
+    assert outcome(body).lines == ["True"]
+
+
+def test_restores_although_a_foreign_handler_raises() -> None:
+    """At each line of the module; a first thread makes the C library set a handler."""
+    body = """
+    class Foreign(Exception):
+        pass
+
+    def foreign(*_):
+        raise Foreign
+
+    def life():
+        before = state()
+        try:
+            with Stop(LONG) as cleanup:
+                cleanup.add("nothing", int)
+        except Foreign:
+            pass
+        return "whole" if state() == before else "half"
+
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    signal.signal(SIGALRM, foreign)
+    at_every_line(SIGALRM, life)
+    """
+    assert outcome(body).lines == ["whole"]

@@ -237,3 +237,29 @@ def test_no_leak_of_descriptors(stop: str) -> None:
         assert len(pair) == 2
         wanted = os.O_NONBLOCK | os.O_CLOEXEC
         assert all(inside.flags[fd] & wanted == wanted for fd in pair)
+
+
+def test_earlier_fd_is_not_put_over_another_whatever_its_number(stop: str) -> None:
+    body = """
+    theirs = os.pipe2(os.O_NONBLOCK)
+    for number in 0, 100:
+        with Stop():
+            os.dup2(theirs[1], number)
+            signal.set_wakeup_fd(number)
+        say(signal.set_wakeup_fd(-1))
+    """
+    assert outcome(stop, body).lines == ["0", "100"]
+
+
+def test_earlier_fd_is_back_where_many_are_open(stop: str) -> None:
+    """Python has one object for a small number, and a new one for each above 256."""
+    body = """
+    ours = os.pipe2(os.O_NONBLOCK)
+    signal.set_wakeup_fd(ours[1])
+    for _ in range(300):
+        os.dup(1)
+    with Stop() as stop:
+        say(stop.fileno() > 256)
+    say(signal.set_wakeup_fd(-1) == ours[1])
+    """
+    assert outcome(stop, body).lines == ["True", "True"]
