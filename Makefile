@@ -4,7 +4,7 @@
 BIN = .venv/bin
 PACKAGES = docs reference fatal_signals tests
 
-.PHONY: help html test check test-site test-all evidence format clean
+.PHONY: help html test check test-site test-all evidence mutants soak format clean
 
 help:
 	@echo 'make html      build the handbook and say where to open it'
@@ -13,6 +13,8 @@ help:
 	@echo 'make test-site look at the built handbook in Chromium: links, search, axe-core'
 	@echo 'make test-all  make test, on every Python from 3.11 up that is installed'
 	@echo 'make evidence  record the evidence again (needs strace, Python 2.7, 3.6, 3.11 to 3.13)'
+	@echo 'make mutants   change the modules at one place each: do the tests notice?'
+	@echo 'make soak      loops and bosses under signals for MINUTES=10'
 	@echo 'make format    format the code'
 	@echo 'make clean     remove what these commands have made'
 
@@ -41,6 +43,13 @@ test-all: .venv/made
 
 evidence: .venv/made
 	@cd docs && ../$(BIN)/python -m blocks
+	@PYTHONPATH=docs $(BIN)/python tests/record_points.py
+
+mutants: .venv/mutants
+	@PYTHONPATH=docs $(BIN)/python tests/mutants.py $(MUTANTS)
+
+soak: .venv/made
+	@PYTHONPATH=docs:reference $(BIN)/python tests/soak.py --minutes $(or $(MINUTES),10) $(SOAK)
 
 format: .venv/made
 	@$(BIN)/ruff format --quiet .
@@ -51,6 +60,10 @@ clean:
 
 .venv/site: .venv/made
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[site]'
+	@touch $@
+
+.venv/mutants: .venv/made
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	@touch $@
 
 .venv/made: pyproject.toml constraints.txt
