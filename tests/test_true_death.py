@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -13,6 +10,7 @@ from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 import pytest
 from support import procfs
 from support.program import Outcome, Program, run
+from support.reapers import as_pid_1
 from support.stops import look, needs_compiler, preload, source
 
 NO_CORE = "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
@@ -325,13 +323,25 @@ def test_other_thread_is_refused() -> None:
 
 @pytest.mark.parametrize("signum", [SIGINT, SIGTERM, SIGKILL])
 def test_pid_1_exits_with_128_and_the_number(signum: int, tmp_path: Path) -> None:
-    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
-    if os.getuid():
-        unshare += ["--user", "--map-root-user"]
-    if shutil.which("unshare") is None or subprocess.call([*unshare, "true"]):
-        pytest.skip("no pid namespace: unshare is missing or not allowed here")
     file = tmp_path / "first.py"
     file.write_text(program(f"print(os.getpid())\ndie_of({int(signum)})\nsay('alive')"))
-    with Program([*unshare, sys.executable, str(file)]) as first:
+    with Program([*as_pid_1(), sys.executable, str(file)]) as first:
         assert first.wait().code == 128 + signum
         assert first.lines() == ["1"]
+
+
+def test_raising_handler_raises_once_and_is_not_heard_again() -> None:
+    """It hits the step in which the default is put back, each time."""
+    body = """
+    def foreign(*_):
+        raise KeyError
+
+    def swap(signum, handler):
+        raise_signal(SIGALRM)
+        return swapped(signum, handler)
+
+    signal.signal(SIGALRM, foreign)
+    swapped, signal.signal = signal.signal, swap
+    die_of(SIGTERM)
+    """
+    assert run(program(body)).code == -SIGTERM
