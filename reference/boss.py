@@ -31,22 +31,26 @@ What we promise, each line held by a test of the same name:
 ``restarts``: a child that dies is started again, the first time without delay.
 ``backs_off``: each further delay is twice as long, up to ``BACKOFF_CAP``.
 ``steady``: a child that ran for ``STEADY`` seconds is restarted without delay again.
+``intensity``: past so many restarts in a period we take all down, and exit 1.
 ``policy``: ``on-failure`` brings back what failed, ``never`` nothing.
 ``failed_start``: a start that fails is a death like any other.
 ``nothing_left``: with nothing to run we exit 0, or 1 when one that ended had failed.
 ``asks_the_leader``: a stop sends SIGTERM to the leader, and nothing to its group.
+``stop_signal``: a child that names another ``stop-signal`` is asked by that.
 ``wakes_the_frozen``: a child that SIGSTOP has frozen is asked as well, and woken.
 ``all_at_once``: children that no ``after`` orders are asked before any is waited for.
 ``stop_order``: a child is asked when all that come after it are down.
 ``escalates``: a child that outlives its grace is killed, with its group.
-``hurry``: a second SIGINT or SIGTERM kills whatever still runs.
+``hurry``: a second signal to stop kills whatever still runs.
 ``group_goes_too``: what a dead leader leaves in its group is killed; then we reap it.
 ``no_restart_in_stop``: a death is not followed by a start once a stop has begun.
 ``stop_in_start_up``: after a signal between two starts there is no further start.
 ``reaps_all``: deaths that come together are all reaped, those of strangers too.
+``hangs_up``: SIGHUP and SIGQUIT stop us as SIGTERM does.
+``nohup``: a SIGHUP that is ignored when we are started stays so: somebody chose that.
 ``true_death``: the boss dies by the signal that stopped it, without a traceback.
 ``pid_1``: where it can't die by it, it exits with 128 + the signal's number.
-``hears_anyway``: signals that were ignored or blocked when we were started are heard.
+``hears_anyway``: other signals that were ignored or blocked then are heard.
 ``idle``: a boss that waits makes no system call, and does not run at all.
 ``log_is_no_leash``: a log that is closed, broken or full neither kills nor stops us.
 ``gives_back``: ``run`` leaves handlers, mask, wakeup fd and descriptors as they were.
@@ -75,6 +79,7 @@ import select
 import sys
 import time
 import tomllib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -86,7 +91,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 GRACE = 10.0
-"""Seconds from SIGTERM to SIGKILL for a child whose table does not say."""
+"""Seconds from the stop signal to SIGKILL for a child whose table does not say."""
 
 LONGEST = 1_000_000
 """Seconds; no grace is longer.  ``poll`` has an int of milliseconds: twice as many."""
@@ -100,7 +105,14 @@ BACKOFF_CAP = 10.0
 STEADY = 10.0
 """Seconds of running after which a child's earlier deaths are forgotten."""
 
+PERIOD = 60.0
+"""Seconds in which restarts are counted where the file does not say."""
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""The signals that tell us to stop."""
+
 RESTART = ("always", "on-failure", "never")
+SIGNALS = {signum.name for signum in signal.Signals} - {"SIGSTOP"}
 SECONDS = f"a number of seconds, 0 to {LONGEST}"
 
 MESSAGES = {
@@ -108,11 +120,12 @@ MESSAGES = {
     "child-not-started": "The system refused the start; we treat it as a death.",
     "child-died": "The child has been reaped; `exit` or `signal` says how it ended.",
     "child-backs-off": "The child will be started again after this many seconds.",
-    "child-asked": "SIGTERM has been sent; SIGKILL follows when the grace is over.",
+    "child-asked": "It was sent its stop signal; SIGKILL follows after the grace.",
     "child-killed": "SIGKILL has been sent to the child and to its group.",
+    "too-many-restarts": "More than `intensity` in `period` seconds: we take all down.",
     "all-started": "Each start has been tried once; from here on the boss waits.",
-    "stopping": "A first SIGINT or SIGTERM has come; the children are asked to stop.",
-    "hurrying": "A further SIGINT or SIGTERM has come; what still runs is killed.",
+    "stopping": "A first signal to stop has come; the children are asked to.",
+    "hurrying": "A further signal to stop has come; what still runs is killed.",
     "stranger-reaped": "A process that we did not start, left to us as to PID 1, died.",
     "ended": "No child runs or will run; `failed` counts failures that were final.",
 }
@@ -178,7 +191,8 @@ class Child(NamedTuple):
     ``name`` is for the log and for ``after``; ``command`` is the program and its
     arguments; ``after`` names the children to start before it and to stop after it;
     ``restart`` is ``always``, ``on-failure`` or ``never``; ``grace`` is in seconds;
-    ``cwd`` is the folder to start in (None: ours); ``env`` is added to our own.
+    ``stop_signal`` is the name of the signal that asks it to stop; ``cwd`` is the
+    folder to start in (None: ours); ``env`` is added to our own.
     """
 
     name: str
@@ -186,8 +200,20 @@ class Child(NamedTuple):
     after: Sequence[str] = ()
     restart: str = "always"
     grace: float = GRACE
+    stop_signal: str = "SIGTERM"
     cwd: str | None = None
     env: Mapping[str, str] = MappingProxyType({})
+
+
+class System(NamedTuple):
+    """What a file describes, and what a :class:`Boss` takes.
+
+    ``intensity`` is how many restarts there may be in ``period`` seconds (None: any).
+    """
+
+    children: Sequence[Child]
+    intensity: int | None = None
+    period: float = PERIOD
 
 
 def _texts(value: Any) -> bool:
@@ -200,13 +226,20 @@ def _is_env(value: Any) -> bool:
     return all(n and "=" not in n for n in names) and _texts([*names, *value.values()])
 
 
+Keys = dict[str, tuple[Callable[[Any], bool], str]]
+
 # By type: to Python true is a number as well, to the author of the file it is not.
-KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+BOSS_KEYS: Keys = {
+    "intensity": (lambda v: type(v) is int and v >= 0, "a number of restarts"),
+    "period": (lambda v: type(v) in (int, float) and 0 < v <= LONGEST, SECONDS),
+}
+KEYS: Keys = {
     "name": (lambda v: _texts([v]) and v.isprintable() and v.split() == [v], "a word"),
     "command": (lambda v: _texts(v) and any(v[:1]), "a list: program, arguments"),
     "after": (_texts, "a name or a list of names"),
     "restart": (lambda v: v in RESTART, " or ".join(RESTART)),
     "grace": (lambda v: type(v) in (int, float) and 0 <= v <= LONGEST, SECONDS),
+    "stop-signal": (lambda v: _texts([v]) and v in SIGNALS, "a signal, such as SIGINT"),
     "cwd": (lambda v: _texts([v]), "the path of a folder"),
     "env": (_is_env, "a table of strings"),
 }
@@ -219,6 +252,15 @@ def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {word!r}{''.join(hints)}"
 
 
+def _check(where: str, table: dict[str, Any], keys: Keys) -> None:
+    for key, value in table.items():
+        if key not in keys:
+            raise ChildError(f"{where}: {_unknown('key', key, keys)}")
+        if not keys[key][0](value):
+            wanted, found = keys[key][1], f"{value!r:.60}"
+            raise ChildError(f"{where}: {key} must be {wanted}, not {found}")
+
+
 def _read_child(number: int, table: Any, folder: str) -> Child:
     where = f"child {number}"
     if not isinstance(table, dict):
@@ -227,17 +269,12 @@ def _read_child(number: int, table: Any, folder: str) -> Child:
         where += f" ({table['name']})"
     if isinstance(table.get("after"), str):
         table["after"] = [table["after"]]
-    for key, value in table.items():
-        if key not in KEYS:
-            raise ChildError(f"{where}: {_unknown('key', key, KEYS)}")
-        if not KEYS[key][0](value):
-            wanted, found = KEYS[key][1], f"{value!r:.60}"
-            raise ChildError(f"{where}: {key} must be {wanted}, not {found}")
+    _check(where, table, KEYS)
     for key in [key for key in ("name", "command") if key not in table]:
         raise ChildError(f"{where}: key '{key}' is missing")
     if "cwd" in table:
         table["cwd"] = os.path.join(folder, table["cwd"])
-    return Child(**table)
+    return Child(**{key.replace("-", "_"): value for key, value in table.items()})
 
 
 def _in_order(children: Iterable[Child]) -> list[tuple[str, Child]]:
@@ -263,8 +300,8 @@ def _in_order(children: Iterable[Child]) -> list[tuple[str, Child]]:
         raise ChildError(f"{where}: after: a ring, {' after '.join(ring)}") from None
 
 
-def load(path: str) -> list[Child]:
-    """Return the children that a TOML file describes, in the file's order.
+def load(path: str) -> System:
+    """Return what a TOML file describes, its children in the file's order.
 
     Whether their programs and folders are there is not looked at: :class:`Boss` does.
 
@@ -279,15 +316,19 @@ def load(path: str) -> list[Child]:
             tables = tomllib.load(file)
     except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
         raise ChildError(getattr(error, "strerror", None) or str(error)) from None
-    for key in [key for key in tables if key != "child"]:
-        raise ChildError(_unknown("key", key, ["child"]))
+    for key in [key for key in tables if key not in ("boss", "child")]:
+        raise ChildError(_unknown("key", key, ["boss", "child"]))
+    limits = tables.get("boss", {})
+    if not isinstance(limits, dict):
+        raise ChildError("boss: must be a table, [boss]")
+    _check("boss", limits, BOSS_KEYS)
     listed = tables.get("child")
     if not isinstance(listed, list) or not listed:
         raise ChildError("there is no [[child]] table")
     folder = os.path.dirname(os.path.abspath(path))
     children = [_read_child(n, table, folder) for n, table in enumerate(listed, 1)]
     _in_order(children)
-    return children
+    return System(children, **limits)
 
 
 def _find_program(program: str, cwd: str | None, path: str) -> str:
@@ -368,6 +409,8 @@ class Boss:
 
     Args:
         children: in the order of the file; ``after`` goes before that order.
+        intensity: how many restarts there may be in a period; None for any number.
+        period: in seconds.
 
     Raises:
         ChildError: two children have one name; ``after`` has an unknown name or a ring;
@@ -377,14 +420,22 @@ class Boss:
     failed: list[str]
     """The names of the children that ended in failure and were not restarted."""
 
-    def __init__(self, children: Iterable[Child]) -> None:
+    def __init__(
+        self,
+        children: Iterable[Child],
+        intensity: int | None = None,
+        period: float = PERIOD,
+    ) -> None:
         """Look at everything that the starts need, and start nothing."""
         self.failed = []
         self._entries: list[_Entry] = []
         self._by_pid: dict[int, _Entry] = {}
         self._deadlines: list[tuple[float, int]] = []  # a heap, and some are outdated
         self._noted = bytearray(signal.NSIG)
+        self._stopping = False
         self._stopped_by: signal.Signals | None = None
+        self._intensity, self._period = intensity, period
+        self._restarts: deque[float] = deque()  # when, for the last of them
         by_name: dict[str, _Entry] = {}
         find_program, env = cache(_find_program), dict(os.environb)
         for where, child in _in_order(children):
@@ -404,8 +455,8 @@ class Boss:
     def run(self) -> signal.Signals | None:
         """Run the children until a signal stops us or nothing is left to run.
 
-        In the main thread, and once.  Until it returns, SIGINT, SIGTERM and SIGCHLD are
-        ours, and so is every process that dies below us.
+        In the main thread, and once.  Until it returns, the signals to stop and SIGCHLD
+        are ours, and so is every process that dies below us.
 
         Returns:
             The signal that stopped us, or None when nothing was left to run.
@@ -428,7 +479,9 @@ class Boss:
 
     @contextmanager
     def _listening(self) -> Iterator[int]:
-        heard = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+        heard = {*STOPS, signal.SIGCHLD}
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            heard.remove(signal.SIGHUP)  # nohup; SIGINT may be ignored for an "&" only
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
@@ -454,7 +507,7 @@ class Boss:
 
     def _start_all(self) -> None:
         for entry in self._entries:
-            if self._noted[signal.SIGINT] or self._noted[signal.SIGTERM]:
+            if self._stopping or any(self._noted[signum] for signum in STOPS):
                 return
             self._fire(entry, START)
         _say("all-started", children=len(self._entries))
@@ -480,7 +533,7 @@ class Boss:
         # saves a third of our processor time in a stop of a thousand (Linux 6.18).
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         # The stop first: who dies of the Ctrl-C that stops us is not restarted.
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in STOPS:
             if self._noted[signum]:
                 self._noted[signum] = 0
                 self._stop(signum)
@@ -493,17 +546,21 @@ class Boss:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
     def _stop(self, signum: signal.Signals) -> None:
-        if self._stopped_by is not None:
+        if self._stopping:
             _say("hurrying", signal=signum.name)
             for entry in self._entries:
                 self._fire(entry, HURRY)
             return
         _say("stopping", signal=signum.name)
+        self._stopped_by = signum
+        self._stop_all()
+
+    def _stop_all(self) -> None:
         for entry in self._entries:
             if entry.state in (WAITING, BACKOFF):  # nothing runs: nothing to wait for
                 self._fire(entry, STOP)
         # From here on, a child that is let go gives those before it their turn.
-        self._stopped_by = signum
+        self._stopping = True
         for entry in reversed(self._entries):
             if not entry.not_down:
                 self._fire(entry, STOP)
@@ -532,7 +589,7 @@ class Boss:
 
     def _lose(self, entry: _Entry, failed: bool) -> None:
         restart = entry.child.restart
-        if self._stopped_by is None:
+        if not self._stopping:
             if restart == "always" or (restart == "on-failure" and failed):
                 return self._fire(entry, LOST)
             self.failed += [entry.child.name] * failed
@@ -559,7 +616,21 @@ class Boss:
         self._by_pid[entry.pid] = entry
         return _say("child-started", name=entry.child.name, pid=entry.pid)
 
+    def _too_often(self) -> bool:
+        if self._intensity is None:
+            return False
+        now, recent = time.monotonic(), self._restarts
+        recent.append(now)
+        while now - recent[0] > self._period:
+            recent.popleft()
+        return len(recent) > self._intensity
+
     def _back_off(self, entry: _Entry) -> None:
+        if self._too_often():
+            facts = {"intensity": self._intensity, "period": self._period}
+            _say("too-many-restarts", name=entry.child.name, **facts)
+            self.failed.append(entry.child.name)
+            return self._stop_all()
         if time.monotonic() - entry.started >= STEADY:
             entry.deaths = 0
         # Up to 64: a child can die more often than 2.0 can be doubled.
@@ -567,11 +638,11 @@ class Boss:
         delay = delay if entry.deaths else 0.0
         entry.deaths += 1
         self._set_deadline(entry, delay)
-        _say("child-backs-off", name=entry.child.name, seconds=delay)
+        return _say("child-backs-off", name=entry.child.name, seconds=delay)
 
     def _ask(self, entry: _Entry) -> None:
         with suppress(OSError):
-            os.kill(entry.pid, signal.SIGTERM)
+            os.kill(entry.pid, signal.Signals[entry.child.stop_signal])
             os.kill(entry.pid, signal.SIGCONT)  # a frozen one would not notice
         grace = entry.child.grace
         self._set_deadline(entry, grace)
@@ -587,7 +658,7 @@ class Boss:
         self._left -= 1
         for earlier in entry.comes_after:
             earlier.not_down -= 1
-            if self._stopped_by is not None and not earlier.not_down:
+            if self._stopping and not earlier.not_down:
                 self._fire(earlier, STOP)
 
     def _set_deadline(self, entry: _Entry, seconds: float) -> None:
@@ -607,20 +678,26 @@ def _help() -> str:
 
     usage: python boss.py FILE.toml
 
+        [boss]                        # may be left out
+        intensity = 20                # with more restarts in a period, all goes down
+        period = 60                   # seconds
+
         [[child]]                     # one such table for each child
         name = "web"
         command = ["python3", "web.py", "--port", "8000"]
         after = "db"                  # or a list: started after, stopped before these
         restart = "on-failure"        # or "never", or "always", the default
-        grace = 2.5                   # seconds from SIGTERM to SIGKILL
+        grace = 2.5                   # seconds from the stop signal to SIGKILL
+        stop-signal = "SIGINT"        # the default is SIGTERM
         cwd = "site"                  # counted from the folder of FILE.toml
         env = { LANG = "C.UTF-8" }    # added to the boss's own
 
-    SIGINT or SIGTERM stops the children and then the boss; a second one kills whatever
-    still runs.  The log is on standard error.
+    SIGINT, SIGTERM, SIGHUP or SIGQUIT stops the children and then the boss; a second
+    one kills whatever still runs.  The log is on standard error.
 
     exit status: 2 for a mistake in the file, with nothing started; when no child is
-    left to run, 0, or 1 if one that ended had failed; else we die by the signal.
+    left to run, 0, or 1 if one that ended had failed; 1 after too many restarts; else
+    we die by the signal.
     """
     from inspect import cleandoc  # noqa: PLC0415 - 8 ms, for readers only
 
@@ -641,7 +718,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         return _print(2, "usage: python boss.py FILE.toml (or --help)", 2)
     try:
-        boss = Boss(load(arguments[0]))
+        boss = Boss(*load(arguments[0]))
     except ChildError as error:
         return _print(2, f"{arguments[0]}: {error}", 2)
     signum = boss.run()

@@ -10,7 +10,15 @@ __all__ = ["pytest_runtest_makereport"]
 collect_ignore = ["site"]
 """These need a browser; ``make test-site`` names the file."""
 
-SCATTERED = {"test_avoid", "test_site", "test_twins"}
+SCATTERED = {
+    "test_avoid",
+    "test_inject_avoided",
+    "test_inject_modules",
+    "test_inject_points",
+    "test_inject_syscalls",
+    "test_site",
+    "test_twins",
+}
 """Files whose tests share nothing and are long: any process may take the next one."""
 
 

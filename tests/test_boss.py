@@ -1,6 +1,7 @@
 """The boss keeps its promises, each proved on real processes."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from support.bosses import (
     values,
 )
 from support.program import Program
+from support.reapers import SUBREAPER, as_pid_1
 
 BROKEN_LOGS = {
     "closed": "os.close(2)",
@@ -160,7 +162,7 @@ NEXT = SHORT_GRACE / 4
 DELAYS = """
 import sys, boss
 boss.BACKOFF_FIRST, boss.BACKOFF_CAP, boss.STEADY = map(float, sys.argv[2:])
-boss.Boss(boss.load(sys.argv[1])).run()
+boss.Boss(*boss.load(sys.argv[1])).run()
 """
 
 
@@ -181,6 +183,41 @@ def test_steady_child_is_restarted_without_delay_again(tmp_path: Path) -> None:
         seen = [program.wait_for("child-backs-off")[-3:] for _ in range(3)]
 
         assert seen == ["0.0", "0.0", "0.0"]
+
+
+def test_intensity_is_the_most_restarts_in_a_period(tmp_path: Path) -> None:
+    tables = ("[boss]\nintensity = 2\n", child("a", "exit=1"), child("b"))
+    with boss_of(tmp_path, *tables) as program:
+        ended = program.wait()
+
+        assert values(program.output, "child-backs-off", "seconds") == ["0.0", "0.1"]
+        assert values(program.output, "too-many-restarts", "name") == ["a"]
+        assert values(program.output, "child-asked", "name") == ["b"]
+        assert (ended.code, ended.left) == (1, [])
+
+
+def test_intensity_forgets_what_is_older_than_the_period(tmp_path: Path) -> None:
+    # Two restarts can come at once; from then on each delay is longer than the period.
+    limits = f"[boss]\nintensity = 2\nperiod = {SHORT_GRACE}\n"
+    with boss_of(tmp_path, limits, child("a", "exit=1")) as program:
+        for _ in range(4):
+            program.wait_for("child-backs-off")
+        program.send(signal.SIGTERM)
+
+        assert died_of(program.wait(), signal.SIGTERM)
+        assert values(program.output, "too-many-restarts", "name") == []
+
+
+def test_intensity_counts_a_start_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program\n")
+    (tmp_path / "text").chmod(0o755)
+    fails = '[[child]]\nname = "a"\ncommand = ["./text"]\n'
+    with boss_of(tmp_path, "[boss]\nintensity = 0\n", fails, child("b")) as program:
+        ended = program.wait()
+
+        assert values(program.output, "too-many-restarts", "name") == ["a"]
+        assert values(program.output, "child-started", "name") == []
+        assert (ended.code, ended.left) == (1, [])
 
 
 def test_policy_decides_who_comes_back(tmp_path: Path) -> None:
@@ -373,7 +410,7 @@ def test_stop_in_start_up_starts_nothing_more(tmp_path: Path) -> None:
                 if entry.child.name == "b":
                     signal.raise_signal(signal.SIGINT)
 
-        stopped_by = Interrupted(boss.load(sys.argv[1])).run()
+        stopped_by = Interrupted(*boss.load(sys.argv[1])).run()
         print(stopped_by.name)
     """
     tables = [child(name) for name in "abcd"]
@@ -384,9 +421,6 @@ def test_stop_in_start_up_starts_nothing_more(tmp_path: Path) -> None:
         assert "all-started" not in program.output
         assert program.output.endswith("SIGINT\n")
         assert ended.left == []
-
-
-SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)"
 
 
 def test_reaps_all_that_died_together_and_strangers(tmp_path: Path) -> None:
@@ -418,6 +452,48 @@ def test_reaps_all_that_died_together_and_strangers(tmp_path: Path) -> None:
         assert values(program.output, "stranger-reaped", "pid") == [str(stranger)]
 
 
+def test_stop_signal_is_the_childs_own(tmp_path: Path) -> None:
+    keys = {"stop-signal": "SIGUSR1"}
+    with boss_of(tmp_path, child("a", **keys), child("b")) as program:
+        read_until(program, "a ready", "b ready")
+        program.send(signal.SIGTERM)
+        ended = program.wait()
+
+        died = dict(
+            re.findall(r"child-died: name=(\w) .* signal=(\d+)", program.output)
+        )
+        assert died == {
+            "a": str(int(signal.SIGUSR1)),
+            "b": str(int(signal.SIGTERM)),
+        }
+        assert died_of(ended, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGQUIT])
+def test_hangs_up_with_nobody_left(signum: signal.Signals, tmp_path: Path) -> None:
+    first = "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+    with boss_of(tmp_path, child("a"), first=first) as program:
+        program.wait_for("all-started")
+        program.send(signum)
+        ended = program.wait()
+
+        assert died_of(ended, signum)
+        assert "child-died: name=a" in program.output
+
+
+def test_nohup_is_somebodys_choice(tmp_path: Path) -> None:
+    first = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    with boss_of(tmp_path, child("a"), first=first) as program:
+        program.wait_for("all-started")
+        program.send(signal.SIGHUP)
+        program.send(signal.SIGTERM)
+        ended = program.wait()
+
+        assert values(program.output, "stopping", "signal") == ["SIGTERM"]
+        assert values(program.output, "hurrying", "signal") == []
+        assert died_of(ended, signal.SIGTERM)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_true_death_by_the_signal(signum: signal.Signals, tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a")) as program:
@@ -430,13 +506,8 @@ def test_true_death_by_the_signal(signum: signal.Signals, tmp_path: Path) -> Non
 
 
 def test_pid_1_exits_with_128_and_the_number(tmp_path: Path) -> None:
-    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
-    if os.getuid():
-        unshare += ["--user", "--map-root-user"]
-    if shutil.which("unshare") is None or subprocess.call([*unshare, "true"]):
-        pytest.skip("no pid namespace: unshare is missing or not allowed here")
     (tmp_path / "boss.toml").write_text(child("a"))
-    command = [*unshare, sys.executable, str(BOSS), "boss.toml"]
+    command = [*as_pid_1(), sys.executable, str(BOSS), "boss.toml"]
     with Program(command, cwd=tmp_path) as program:
         program.wait_for("all-started")
         (boss,) = procfs.children(program.pid)
@@ -535,10 +606,10 @@ GIVES_BACK = """
     os.set_blocking(pair[1], False)
     signal.set_wakeup_fd(pair[1])
     before = world()
-    boss.Boss(boss.load(sys.argv[1])).run()
+    boss.Boss(*boss.load(sys.argv[1])).run()
     print("same" if world() == before else (before, world()))
     try:
-        Fails(boss.load(sys.argv[1])).run()
+        Fails(*boss.load(sys.argv[1])).run()
     except OSError:
         print("same" if world() == before else (before, world()))
 """
@@ -561,7 +632,7 @@ def test_no_child_left_by_an_exception(tmp_path: Path) -> None:
             def _look(self):
                 raise OSError("on purpose")
 
-        Fails(boss.load(sys.argv[1])).run()
+        Fails(*boss.load(sys.argv[1])).run()
     """
     tables = child("a", "stubborn", grace=LONG_GRACE), child("b", "exit=0")
     with library(tmp_path, source, *tables) as program:
@@ -577,7 +648,7 @@ def test_main_thread_only(tmp_path: Path) -> None:
 
         def run():
             try:
-                boss.Boss(boss.load(sys.argv[1])).run()
+                boss.Boss(*boss.load(sys.argv[1])).run()
             except RuntimeError as error:
                 print(error)
 

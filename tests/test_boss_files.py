@@ -17,6 +17,20 @@ BROKEN = [
     ("child = []", "there is no [[child]] table"),
     ("[child]\nname = 'a'", "there is no [[child]] table"),
     ("child = [1]", "child 1: must be a table, not 1"),
+    (f"boss = 1\n{GOOD}", "boss: must be a table, [boss]"),
+    (f"[boss]\nspeed = 1\n{GOOD}", "boss: unknown key 'speed'"),
+    (
+        f"[boss]\nintensity = -1\n{GOOD}",
+        "boss: intensity must be a number of restarts, not -1",
+    ),
+    (
+        f"[boss]\nintensity = true\n{GOOD}",
+        "boss: intensity must be a number of restarts, not True",
+    ),
+    (
+        f"[boss]\nperiod = 0\n{GOOD}",
+        "boss: period must be a number of seconds, 0 to 1000000, not 0",
+    ),
     ("[[children]]", "unknown key 'children'; did you mean 'child'?"),
     (f"speed = 1\n{GOOD}", "unknown key 'speed'"),
     (
@@ -90,6 +104,22 @@ BROKEN = [
             ("[1]", "[1]"),
         ]
     ],
+    *[
+        (
+            f"{GOOD}stop-signal = {written}",
+            f"child 1 (ok): stop-signal must be a signal, such as SIGINT, not {read}",
+        )
+        for written, read in [
+            ("'TERM'", "'TERM'"),
+            ("'SIGSTOP'", "'SIGSTOP'"),
+            ("15", "15"),
+            ("['SIGINT']", "['SIGINT']"),
+        ]
+    ],
+    (
+        f"{GOOD}stop_signal = 'SIGINT'",
+        "child 1 (ok): unknown key 'stop_signal'; did you mean 'stop-signal'?",
+    ),
     (f"{GOOD}cwd = 1", "child 1 (ok): cwd must be the path of a folder, not 1"),
     (
         f"{GOOD}cwd = 'nowhere'",

@@ -156,6 +156,6 @@ class Watched(Boss):
                 self._fire(it, Event[event])
 
 
-Watched(boss.load(file)).run()
+Watched(*boss.load(file)).run()
 """
 """Brings the child ``it`` into a state by a real route, and fires an event at it."""

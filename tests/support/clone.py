@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import FATAL, HANG, ROOT
+from . import FATAL, HANG, ROOT, own_tmp_path
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
         "docs/conftest.py",
         "docs/python.inv",
         "docs/boss_tables.py",
+        "docs/points_tables.py",
         "docs/policy_tables.py",
     ):
         shutil.copy(ROOT / name, folder / name)
@@ -56,20 +57,22 @@ def run(
         The number of blocks that passed on each page, and a report of each failure.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    result = subprocess.run(
-        [*command, "-p", "no:xdist", "--junit-xml=report.xml", *pages, *arguments],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTEST_ADDOPTS": "",
-            "SKIPS_ARE_FAILURES": "" if skips else "1",
-            **({"BLOCK_SECONDS": str(HANG)} if hang else {}),
-        },
-        capture_output=True,
-        text=True,
-        timeout=5 * FATAL,
-        check=False,
-    )
+    command += ["-p", "no:xdist", "--junit-xml=report.xml"]
+    with own_tmp_path() as basetemp:
+        result = subprocess.run(
+            [*command, basetemp, *pages, *arguments],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTEST_ADDOPTS": "",
+                "SKIPS_ARE_FAILURES": "" if skips else "1",
+                **({"BLOCK_SECONDS": str(HANG)} if hang else {}),
+            },
+            capture_output=True,
+            text=True,
+            timeout=5 * FATAL,
+            check=False,
+        )
     passed: dict[str, int] = {}
     failed = []
     if not (folder / "report.xml").exists():

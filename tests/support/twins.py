@@ -17,7 +17,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import FATAL, ROOT
+from . import FATAL, ROOT, own_tmp_path
 
 PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
 
@@ -67,19 +67,19 @@ def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], st
     Returns:
         The names of the tests that failed, and the report.
     """
-    run = subprocess.run(
-        [
-            sys.executable,
-            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-            f"{ROOT}/tests/test_{module}.py",
-            *("-k", f"test_{promise}"),
-        ],
-        env={**os.environ, "MODULES_UNDER_TEST": str(folder), "PYTEST_ADDOPTS": ""},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=2 * FATAL,
-        check=False,
-    )
+    with own_tmp_path() as basetemp:
+        run = subprocess.run(
+            [
+                sys.executable,
+                *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
+                *(basetemp, f"{ROOT}/tests/test_{module}.py", "-k", f"test_{promise}"),
+            ],
+            env={**os.environ, "MODULES_UNDER_TEST": str(folder), "PYTEST_ADDOPTS": ""},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=2 * FATAL,
+            check=False,
+        )
     found = re.findall(r"^FAILED \S+::test_(\w+)", run.stdout, re.MULTILINE)
     return set(found), run.stdout + run.stderr
