@@ -14,12 +14,14 @@ Ways that we rejected:
 * The group first.  A child that is a boss would see its own children die, and restart
   them.  We ask the leader; the group gets SIGKILL, at the end.
 * Killing the group of a reaped leader.  Its number may be somebody else's by then.
+* The guard above us, as our parent.  Its pid is what people see, and a stop is slower.
 * The wakeup fd's bytes as the news.  When it is full, the one for SIGTERM is missing.
 
 We use it where a few programs that we wrote belong together: on a developer's machine,
 in a test, in one container.  Not as a machine's first service manager (systemd is there
 and knows cgroups), not over several machines (Kubernetes), and not as a library in a
-process that starts children of its own: the boss reaps whatever dies below it.
+process that starts children of its own: the boss reaps whatever dies below it.  It
+needs ``restart_check.py`` beside it, which has the guard and the look before the start.
 
 What we promise, each line held by a test of the same name:
 
@@ -50,6 +52,11 @@ What we promise, each line held by a test of the same name:
 ``nohup``: a SIGHUP that is ignored when we are started stays so: somebody chose that.
 ``true_death``: the boss dies by the signal that stopped it, without a traceback.
 ``pid_1``: where it can't die by it, it exits with 128 + the signal's number.
+``one_for_a_file``: while one runs, a second one for its file says so and exits 75.
+``guarded``: when we die by SIGKILL, a guard kills all that we have started.
+``next_start``: what even that has missed is ended, and removed, before the first start.
+``hidden``: who has left its child's group is killed when all children are down.
+``suspends``: SIGTSTP stops us and no child; SIGCONT, and no death has been missed.
 ``hears_anyway``: other signals that were ignored or blocked then are heard.
 ``idle``: a boss that waits makes no system call, and does not run at all.
 ``log_is_no_leash``: a log that is closed, broken or full neither kills nor stops us.
@@ -57,13 +64,12 @@ What we promise, each line held by a test of the same name:
 ``no_child_left``: an exception that leaves ``run`` leaves no child behind.
 ``main_thread``: ``run`` outside the main thread is an error that changes nothing.
 
-Not promised: a boss that dies by SIGKILL leaves its children running.  A descendant in
-another group is on its own, and so is a child that has changed its user beyond our
-rights.  Two stop signals with no look between them may count as one.  Descriptors that
-we inherit without close-on-exec reach the children.  A line that does not fit into the
-log is dropped, yet another writer can fill it between our look and our write.  A
-handler that C code has set comes back as the default.  A program on a dead network disk
-holds up the boss that starts it.
+Not promised.  Boss and guard killed at once leave children, up to the next start.  Who
+changes its user beyond our rights can't be ended.  Two stop signals with no look
+between them may count as one.  Descriptors that we inherit without close-on-exec reach
+the children.  A line that does not fit into the log is dropped, yet another writer can
+fill it between our look and our write.  A handler that C code has set comes back as the
+default.  A program on a dead network disk holds up the boss that starts it.
 """
 
 from __future__ import annotations
@@ -74,6 +80,7 @@ if __name__ == "__main__":
     # Ctrl-C while the rest is imported, some 20 ms: a plain death, not a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import ctypes
 import os
 import select
 import sys
@@ -81,14 +88,19 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from threading import current_thread, main_thread
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING or not __package__:
+    import restart_check
+else:
+    from . import restart_check
 
 GRACE = 10.0
 """Seconds from the stop signal to SIGKILL for a child whose table does not say."""
@@ -126,7 +138,10 @@ MESSAGES = {
     "all-started": "Each start has been tried once; from here on the boss waits.",
     "stopping": "A first signal to stop has come; the children are asked to.",
     "hurrying": "A further signal to stop has come; what still runs is killed.",
-    "stranger-reaped": "A process that we did not start, left to us as to PID 1, died.",
+    "stranger-reaped": "An orphan, left to us by its parent, died, and not of SIGKILL.",
+    "guard-replaced": "The process that ends all if we are killed had died itself.",
+    "no-guard": "The system refused us one: SIGKILL would leave our children running.",
+    "survivor": "What SIGKILL can't end, or we may not kill: we leave without it.",
     "ended": "No child runs or will run; `failed` counts failures that were final.",
 }
 """Every message of the log by its id, explained."""
@@ -208,12 +223,16 @@ class Child(NamedTuple):
 class System(NamedTuple):
     """What a file describes, and what a :class:`Boss` takes.
 
-    ``intensity`` is how many restarts there may be in ``period`` seconds (None: any).
+    ``intensity`` is how many restarts there may be in ``period`` seconds (None: any);
+    ``remove`` are names of files that are removed before the first start; ``file`` is
+    what other runs of the same system are known by (None: there are none).
     """
 
     children: Sequence[Child]
     intensity: int | None = None
     period: float = PERIOD
+    remove: Sequence[str] = ()
+    file: str | None = None
 
 
 def _texts(value: Any) -> bool:
@@ -232,6 +251,7 @@ Keys = dict[str, tuple[Callable[[Any], bool], str]]
 BOSS_KEYS: Keys = {
     "intensity": (lambda v: type(v) is int and v >= 0, "a number of restarts"),
     "period": (lambda v: type(v) in (int, float) and 0 < v <= LONGEST, SECONDS),
+    "remove": (lambda v: _texts(v) and all(v), "a list of files"),
 }
 KEYS: Keys = {
     "name": (lambda v: _texts([v]) and v.isprintable() and v.split() == [v], "a word"),
@@ -328,7 +348,8 @@ def load(path: str) -> System:
     folder = os.path.dirname(os.path.abspath(path))
     children = [_read_child(n, table, folder) for n, table in enumerate(listed, 1)]
     _in_order(children)
-    return System(children, **limits)
+    names = [os.path.join(folder, name) for name in limits.pop("remove", ())]
+    return System(children, **limits, remove=names, file=path)
 
 
 def _find_program(program: str, cwd: str | None, path: str) -> str:
@@ -411,6 +432,10 @@ class Boss:
         children: in the order of the file; ``after`` goes before that order.
         intensity: how many restarts there may be in a period; None for any number.
         period: in seconds.
+        remove: files that are the system's own and stay when it is killed, such as
+            sockets: they are removed before the first start.
+        file: what other runs of the same system are known by.  Whatever a killed one
+            has left is ended before the first start.
 
     Raises:
         ChildError: two children have one name; ``after`` has an unknown name or a ring;
@@ -425,6 +450,8 @@ class Boss:
         children: Iterable[Child],
         intensity: int | None = None,
         period: float = PERIOD,
+        remove: Sequence[str] = (),
+        file: str | None = None,
     ) -> None:
         """Look at everything that the starts need, and start nothing."""
         self.failed = []
@@ -435,6 +462,8 @@ class Boss:
         self._stopping = False
         self._stopped_by: signal.Signals | None = None
         self._intensity, self._period = intensity, period
+        self._remove, self._file = remove, file
+        self._guard = 0
         self._restarts: deque[float] = deque()  # when, for the last of them
         by_name: dict[str, _Entry] = {}
         find_program, env = cache(_find_program), dict(os.environb)
@@ -463,10 +492,12 @@ class Boss:
 
         Raises:
             RuntimeError: not the main thread; nothing has been changed or started.
+            RunError: the file is being run; what an earlier run has left can't be
+                ended or removed.
         """
         if current_thread() is not main_thread():
             raise RuntimeError("Python sets handlers in the main thread: run there")
-        with self._listening() as wakeup:
+        with self._listening() as wakeup, self._alone():
             try:
                 self._start_all()
                 while self._left:
@@ -474,6 +505,7 @@ class Boss:
                     self._look()
             finally:
                 self._kill_all()
+                self._end_rest()
         _say("ended", failed=len(self.failed))
         return self._stopped_by
 
@@ -501,6 +533,24 @@ class Boss:
             os.close(reader)
             os.close(writer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Begin our run, with a guard, and as the parent of all orphans below us."""
+        earlier, _ = _subreaper(), _subreaper(True)
+        try:
+            with closing(restart_check.Run(self._file, self._remove)) as self._run:
+                self._not_ours = _children()
+                self._new_guard()
+                yield
+        finally:
+            _subreaper(earlier)
+
+    def _new_guard(self) -> None:
+        try:
+            self._guard = self._run.guard()
+        except OSError as error:
+            _say("no-guard", error=repr(error.strerror))
 
     def _note(self, signum: int, _: object) -> None:
         self._noted[signum] = 1
@@ -576,7 +626,7 @@ class Boss:
                         os.killpg(entry.pid, signal.SIGKILL)
                 os.waitpid(dead.si_pid, 0)
                 if entry is None:
-                    _say("stranger-reaped", pid=dead.si_pid)
+                    self._reaped_other(dead)
                     continue
                 end = "exit" if dead.si_code == os.CLD_EXITED else "signal"
                 facts = {
@@ -586,6 +636,14 @@ class Boss:
                 }
                 _say("child-died", **facts)
                 self._lose(entry, failed=end == "signal" or dead.si_status != 0)
+
+    def _reaped_other(self, dead: os.waitid_result) -> None:
+        if dead.si_pid == self._guard:
+            self._guard = 0
+            self._new_guard()
+            _say("guard-replaced", pid=self._guard)
+        elif dead.si_status != signal.SIGKILL:  # else we have killed it with its group
+            _say("stranger-reaped", pid=dead.si_pid)
 
     def _lose(self, entry: _Entry, failed: bool) -> None:
         restart = entry.child.restart
@@ -609,7 +667,8 @@ class Boss:
     def _start(self, entry: _Entry) -> None:
         entry.started = time.monotonic()
         try:
-            entry.pid = entry.start()
+            with self._run:
+                entry.pid = entry.start()
         except OSError as error:
             _say("child-not-started", name=entry.child.name, error=repr(error.strerror))
             return self._lose(entry, failed=True)
@@ -672,6 +731,38 @@ class Boss:
             with suppress(OSError):
                 os.waitpid(pid, 0)
 
+    def _end_rest(self) -> None:
+        """End what has left its child's group, and the guard last of all."""
+        known = {*self._not_ours, self._guard}
+        while os.getpid() != 1 and (others := _children() - known):
+            for pid, reason in self._run.end().items():
+                _say("survivor", pid=pid, error=repr(reason))
+            for pid in others:
+                if restart_check.wait(pid, restart_check.PATIENCE):
+                    os.waitpid(pid, 0)
+                else:
+                    known.add(pid)
+        if self._guard:
+            os.kill(self._guard, signal.SIGKILL)
+            os.waitpid(self._guard, 0)
+            self._guard = 0
+
+
+def _children() -> set[int]:
+    with open("/proc/thread-self/children") as file:
+        return {int(word) for word in file.read().split()}
+
+
+def _subreaper(on: bool | None = None) -> bool:
+    """Return whether orphans below us become our children; with ``on``, set it."""
+    answer = ctypes.c_int()
+    libc = ctypes.CDLL(None)
+    if on is None:
+        libc.prctl(37, ctypes.byref(answer), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
+    else:
+        libc.prctl(36, int(on), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    return bool(answer)
+
 
 def _help() -> str:
     """Start the children that a file lists, restart the dead, take all down, then die.
@@ -721,7 +812,10 @@ def main(arguments: Sequence[str]) -> int:
         boss = Boss(*load(arguments[0]))
     except ChildError as error:
         return _print(2, f"{arguments[0]}: {error}", 2)
-    signum = boss.run()
+    try:
+        signum = boss.run()
+    except restart_check.RunError as error:
+        return _print(2, f"{arguments[0]}: {error}", 75)
     if signum is None:
         return 1 if boss.failed else 0
     # The default, unblocked, and to ourselves: our parent learns what ended us.  It is

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from support.bosses import (
     SHORT_GRACE,
     boss_of,
     child,
+    children_of,
+    guard_at_work,
     library,
     pid_in,
     runs_within_settle,
@@ -376,13 +380,20 @@ def test_hurry_kills_whatever_still_runs(
 
 
 def test_group_goes_too_when_the_leader_has_died(tmp_path: Path) -> None:
-    with boss_of(tmp_path, child("a", "below", restart="never")) as program:
-        ready, _ = read_until(program, "a ready", "a below")
-        os.kill(pid_in(ready), signal.SIGTERM)
-        ended = program.wait()
+    tables = child("a", "below", restart="never"), child("b")
+    with boss_of(tmp_path, *tables) as program:
+        lines = read_until(program, "a ready", "a below", "b ready")
+        leader, below, _ = map(pid_in, lines)
+        pidfd = os.pidfd_open(below)
+        os.kill(leader, signal.SIGTERM)
+        program.wait_for("child-died: name=a")
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)  # would be reported
+        os.close(pidfd)
+        program.send(signal.SIGTERM)
 
-        assert ended.left == []
-        assert ended.code == 1
+        assert died_of(program.wait(), signal.SIGTERM)
+        assert "below asked" not in program.output
 
 
 def test_no_restart_in_stop_even_when_both_come_together(tmp_path: Path) -> None:
@@ -445,11 +456,10 @@ def test_reaps_all_that_died_together_and_strangers(tmp_path: Path) -> None:
         program.wait_for("stays asked")
         procfs.asleep(program.pid)  # it has looked, and waits for who stays
 
-        assert procfs.children(program.pid) == [stays]
+        assert children_of(program.pid) == [stays]
         program.send(signal.SIGTERM)
         program.wait_for("boss ended")
         assert len(values(program.output, "child-died", "name")) == len(tables)
-        assert values(program.output, "stranger-reaped", "pid") == [str(stranger)]
 
 
 def test_stop_signal_is_the_childs_own(tmp_path: Path) -> None:
@@ -542,8 +552,10 @@ def test_idle_boss_does_not_run_at_all(tmp_path: Path) -> None:
     with boss_of(tmp_path, *[child(f"n{number}") for number in range(10)]) as program:
         program.wait_for("all-started")
         procfs.asleep(program.pid)
+        guard = guard_at_work(program.pid)
 
         assert not runs_within_settle(program.pid)
+        assert not runs_within_settle(guard)
 
 
 def last_line(file: Path) -> str:
@@ -581,8 +593,127 @@ def test_log_is_no_leash(log: str, tmp_path: Path) -> None:
         assert died_of(program.wait(), signal.SIGTERM)
 
 
+def test_one_for_a_file_and_the_second_says_so(tmp_path: Path) -> None:
+    with boss_of(tmp_path, child("a")) as first:
+        first.wait_for("a ready")
+        with boss_of(tmp_path, child("a")) as second:
+            said = f"{tmp_path}/boss.toml: runs already, pid {first.pid}"
+            assert second.read_line() == said
+            assert second.wait().code == 75
+        first.send(signal.SIGTERM)
+        assert died_of(first.wait(), signal.SIGTERM)
+
+
+LEAVERS = {
+    "its child": [],
+    "a session of its own": ["setsid"],
+    "an empty environment": ["setsid", "env", "-i"],
+}
+
+
+def leaver(words: Sequence[str]) -> str:
+    """Return a child that leaves a process behind, out of its own group."""
+    below = " ".join([*words, "sh", "-c", "'echo below $$; exec sleep 1000'"])
+    return child("leaver", command=["sh", "-c", f"({below} &); exec sleep 1000"])
+
+
+@pytest.mark.parametrize("words", LEAVERS.values(), ids=LEAVERS)
+@pytest.mark.parametrize("how", ["guard", "guard first"])
+def test_guarded_against_sigkill(
+    tmp_path: Path, words: Sequence[str], how: str
+) -> None:
+    with boss_of(tmp_path, child("a"), leaver(words)) as program:
+        read_until(program, "all-started", "a ready", "below ")
+        if how == "guard first":
+            os.kill(guard_at_work(program.pid), signal.SIGKILL)
+            program.wait_for("guard-replaced")
+        guard_at_work(program.pid)
+        program.send(signal.SIGKILL)
+
+        assert died_of(program.wait(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("words", LEAVERS.values(), ids=LEAVERS)
+def test_next_start_ends_what_is_left(tmp_path: Path, words: Sequence[str]) -> None:
+    (tmp_path / "stale.sock").touch()
+    file = tmp_path / "boss.toml"
+    file.write_text('[boss]\nremove = ["stale.sock"]\n' + child("a") + leaver(words))
+    source = """
+        import os, signal, subprocess, sys
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
+        for turn in range(2):
+            boss = subprocess.Popen(sys.argv[1:])
+            if signal.sigwait([signal.SIGUSR1, signal.SIGUSR2]) == signal.SIGUSR2:
+                boss.terminate()
+            print("boss", boss.wait(), flush=True)
+    """
+    with Program(source, sys.executable, str(BOSS), str(file)) as program:
+        lines = read_until(
+            program, "name=a pid", "name=leaver pid", "below ", "a ready"
+        )
+        earlier = [pid_in(line) for line in lines]
+        (boss,) = procfs.children(program.pid)
+        guard = guard_at_work(boss)
+        # Both are frozen before both are killed: neither sees the other's end.
+        for pid in (guard, boss):
+            os.kill(pid, signal.SIGSTOP)
+        procfs.until(lambda: procfs.state(guard) + procfs.state(boss) == "TT", "TT")
+        for pid in (guard, boss):
+            os.kill(pid, signal.SIGKILL)
+        program.send(signal.SIGUSR1)
+        program.wait_for("boss -9")
+        assert all(procfs.state(pid) not in ("", "Z") for pid in earlier)
+        read_until(program, "all-started", "a ready", "below ")
+
+        assert {procfs.state(pid) for pid in earlier} <= {"", "Z"}
+        assert not (tmp_path / "stale.sock").exists()
+        program.send(signal.SIGUSR2)
+        program.wait_for(f"boss {-signal.SIGTERM}")
+        assert program.wait().left == []
+
+
+def test_next_start_is_refused_where_it_could_not_be_clean(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with boss_of(tmp_path, '[boss]\nremove = ["data"]', child("a")) as program:
+        said = f"'{tmp_path}/data' is a folder; remove it yourself"
+        assert program.read_line() == f"{tmp_path}/boss.toml: {said}"
+        assert program.wait().code == 75
+        assert (tmp_path / "data").exists()
+
+
+def test_hidden_ones_are_taken_down_too(tmp_path: Path) -> None:
+    with boss_of(tmp_path, leaver(["setsid"])) as program:
+        below = pid_in(program.wait_for("below "))
+        assert procfs.group(below) == below
+        program.send(signal.SIGTERM)
+
+        assert died_of(program.wait(), signal.SIGTERM)
+
+
+def test_suspends_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "boss.toml").write_text(child("a"))
+    # A group of its own, below us: who has no shell to continue it, SIGTSTP spares.
+    source = """
+        import subprocess, sys
+        subprocess.Popen(sys.argv[1:], process_group=0).wait()
+    """
+    command = [sys.executable, str(BOSS), str(tmp_path / "boss.toml")]
+    with Program(source, *command) as program:
+        child_pid = pid_in(program.wait_for("a ready"))
+        (boss,) = procfs.children(program.pid)
+        procfs.asleep(boss)
+        os.kill(boss, signal.SIGTSTP)
+        procfs.until(lambda: procfs.state(boss) == "T", "a stopped boss")
+        os.kill(child_pid, signal.SIGKILL)
+        os.kill(boss, signal.SIGCONT)
+        program.wait_for("a ready")
+        os.kill(boss, signal.SIGTERM)
+
+        assert program.wait().left == []
+
+
 GIVES_BACK = """
-    import os, signal, sys, boss
+    import os, resource, signal, sys, boss
 
     def stop(*_):
         pass
@@ -593,7 +724,9 @@ GIVES_BACK = """
         wakeup = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(wakeup)
         fds = os.listdir("/proc/self/fd")
-        return handlers, mask, wakeup, fds, os.getcwd()
+        limits = resource.getrlimit(10)
+        parent = boss._subreaper()
+        return handlers, mask, wakeup, fds, os.getcwd(), limits, parent
 
     class Fails(boss.Boss):
         def _look(self):
@@ -632,14 +765,17 @@ def test_no_child_left_by_an_exception(tmp_path: Path) -> None:
             def _look(self):
                 raise OSError("on purpose")
 
-        Fails(*boss.load(sys.argv[1])).run()
+        try:
+            Fails(*boss.load(sys.argv[1])).run()
+        except OSError as error:
+            with open("/proc/thread-self/children") as file:
+                print(error, file.read().split())
     """
     tables = child("a", "stubborn", grace=LONG_GRACE), child("b", "exit=0")
     with library(tmp_path, source, *tables) as program:
-        ended = program.wait()
+        program.wait()
 
-        assert program.output.endswith("OSError: on purpose\n")
-        assert ended.left == []
+        assert program.output.endswith("on purpose []\n")
 
 
 def test_main_thread_only(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from . import FATAL, SETTLE
+from . import FATAL, SETTLE, procfs
 from .program import MODULES, Program
 
 LONG_GRACE = 10 * FATAL
@@ -90,6 +91,26 @@ def pid_in(line: str) -> int:
     found = re.search(r"pid=(\d+)|(?:ready|below|stranger) (\d+)$", line)
     assert found, line
     return int(found[1] or found[2])
+
+
+def guard_of(pid: int) -> int:
+    """Return the pid of a boss's guard that is at work; 0 if there is none."""
+    for one in procfs.children(pid):
+        with suppress(OSError):  # gone
+            if Path(f"/proc/{one}/comm").read_text() == "guard\n":
+                return one
+    return 0
+
+
+def guard_at_work(pid: int) -> int:
+    """Wait until a boss's guard sleeps, and return its pid."""
+    procfs.until(lambda: procfs.state(guard_of(pid)) == "S", f"a guard of {pid}")
+    return guard_of(pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a boss's children without its guard, zombies included."""
+    return [one for one in procfs.children(pid) if one != guard_of(pid)]
 
 
 def values(output: str, message: str, key: str) -> list[str]:
