@@ -371,7 +371,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _command(pid: int) -> str:
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode(errors="backslashreplace")
+        words = file.read().rstrip(b"\0").split(b"\0")
+        return b" ".join(words).decode(errors="backslashreplace")
     return ""
 
 

@@ -21,6 +21,7 @@ from support.bosses import (
     child,
     children_of,
     guard_at_work,
+    kill_with_guard,
     library,
     pid_in,
     runs_within_settle,
@@ -653,13 +654,7 @@ def test_next_start_ends_what_is_left(tmp_path: Path, words: Sequence[str]) -> N
         )
         earlier = [pid_in(line) for line in lines]
         (boss,) = procfs.children(program.pid)
-        guard = guard_at_work(boss)
-        # Both are frozen before both are killed: neither sees the other's end.
-        for pid in (guard, boss):
-            os.kill(pid, signal.SIGSTOP)
-        procfs.until(lambda: procfs.state(guard) + procfs.state(boss) == "TT", "TT")
-        for pid in (guard, boss):
-            os.kill(pid, signal.SIGKILL)
+        kill_with_guard(boss)
         program.send(signal.SIGUSR1)
         program.wait_for("boss -9")
         assert all(procfs.state(pid) not in ("", "Z") for pid in earlier)

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 from support import procfs
+from support.bosses import kill_with_guard
 from support.program import Program
 from support.real_system import (
     MISSING,
@@ -64,15 +65,14 @@ def test_without_after_the_order_is_lost() -> None:
         assert stops(program.output) != IN_TURN
 
 
-def test_a_stray_process_is_noticed() -> None:
+def test_a_stray_process_is_taken_down_too() -> None:
     script = "setsid sh -c 'echo strayed; exec sleep 1000' & wait"
     stray = f'[[child]]\nname = "stray"\ncommand = ["sh", "-c", "{script}"]\n'
     with system(USER, more=stray) as made, made.boss() as program:
         program.wait_for("strayed")
         program.send(signal.SIGTERM)
-        (left,) = program.wait().left
 
-        assert left.endswith("sleep 1000")
+        assert program.wait().left == []
 
 
 def test_killed_redis_comes_back_with_its_data() -> None:
@@ -157,24 +157,22 @@ def test_a_socket_that_nobody_removes_keeps_nginx_out() -> None:
             assert made.get() == ""
 
 
-def test_family_serves_on_without_its_boss_and_keeps_its_lock() -> None:
-    with system(USER) as made, made.locked_boss() as program:
+def test_family_that_outlives_boss_and_guard_is_ended_by_the_next_start() -> None:
+    with system(USER) as made, made.boss() as program:
         program.wait_for("boss all-started")
         made.wait_until_it_serves()
-        program.send(signal.SIGKILL)
-        ended = program.wait()
+        children = started(program)
+        earlier = [*children.values(), *procfs.children(children["nginx"])]
+        kill_with_guard(program.pid)
 
-        assert len(ended.left) == 4  # with nginx's worker
+        assert len(program.wait().left) == len(earlier) == 4
         assert made.get() == "hello from the site\n"
-        assert made.holders_of_the_lock(program) == START_ORDER
-        with made.locked_boss() as second:
-            assert second.wait().code == 1
-            assert "BlockingIOError" in second.output
-
-        for group in started(program).values():
-            assert made.lock_is_held()
-            os.killpg(group, signal.SIGKILL)
-        procfs.until(lambda: not made.lock_is_held(), "a lock that nobody holds")
+        with made.boss() as second:
+            second.wait_for("boss all-started")
+            made.wait_until_it_serves()
+            assert {procfs.state(pid) for pid in earlier} <= {"", "Z"}
+            second.send(signal.SIGTERM)
+            assert second.wait().left == []
 
 
 def test_second_redis_takes_the_name_from_a_living_one() -> None:

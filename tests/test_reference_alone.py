@@ -1,4 +1,7 @@
-"""A reference module is one file: copied alone into an empty folder, it works."""
+"""A reference module is one file: copied alone into an empty folder, it works.
+
+The boss takes a second one with it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from support import FATAL, ROOT
 
 FILES = sorted((ROOT / "reference").glob("*.py"))
 LICENSE = "# SPDX-License-Identifier: 0BSD"
+BESIDE = {"boss": ["restart_check"]}
+"""What a module takes with it."""
+
 SHORT = ["flag_handler", "wakeup_fd"]
 
 each = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -31,6 +37,14 @@ def python(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def copy(file: Path, folder: Path) -> list[str]:
+    """Copy a module, and what it takes with it; return the names."""
+    names = [file.name, *(f"{name}.py" for name in BESIDE.get(file.stem, []))]
+    for name in names:
+        shutil.copy(file.parent / name, folder)
+    return names
+
+
 def public_classes(file: Path) -> list[str]:
     tree = ast.parse(file.read_text())
     names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
@@ -40,12 +54,12 @@ def public_classes(file: Path) -> list[str]:
 @each
 def test_copied_alone_it_is_imported(file: Path, tmp_path: Path) -> None:
     """No site-packages, no environment, nothing but the standard library."""
-    shutil.copy(file, tmp_path)
+    copied = copy(file, tmp_path)
     text = f"import {file.stem}\nprint({file.stem}.__file__)\n"
     (tmp_path / "main.py").write_text(text)
     ran = python(tmp_path, "-E", "-s", "-S", "-B", "main.py")
     assert (ran.stderr, ran.stdout) == ("", f"{tmp_path / file.name}\n")
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([file.name, "main.py"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*copied, "main.py"])
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -69,7 +83,7 @@ def test_copied_alone_it_stops_a_loop(name: str, tmp_path: Path) -> None:
     importlib.util.find_spec("mypy") is None, reason="needs mypy (the check extra)"
 )
 def test_copied_alone_its_types_are_right(file: Path, tmp_path: Path) -> None:
-    shutil.copy(file, tmp_path)
+    copy(file, tmp_path)
     cache = ["--cache-dir", str(tmp_path / "cache")]
     ran = python(tmp_path, "-m", "mypy", "--strict", *cache, file.name)
     assert ran.returncode == 0, ran.stdout + ran.stderr

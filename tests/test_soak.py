@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,25 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soaking, "LOOK", SETTLE / 5)
 
 
-def broken(folder: Path, promise: str) -> Path:
-    """Write the modules with the boss's twin that breaks a promise."""
-    next(twin for twin in twins("boss") if twin.promise == promise).write(folder)
+def broken(folder: Path, *promises: str) -> Path:
+    """Write the modules with the boss's twins that break some promises, in one."""
+    for file in (ROOT / "reference").glob("*.py"):
+        shutil.copy(file, folder)
+    for twin in twins("boss"):
+        if twin.promise in promises:
+            text = (folder / "boss.py").read_text()
+            assert text.count(twin.old) == 1
+            (folder / "boss.py").write_text(text.replace(twin.old, twin.new))
     return folder
 
 
 def leaking(folder: Path) -> Path:
     """Write a boss that forgets a descriptor with each start."""
-    text = (ROOT / "reference" / "boss.py").read_text()
-    old = "            entry.pid = entry.start()\n"
+    text = (broken(folder) / "boss.py").read_text()
+    old = "                entry.pid = entry.start()\n"
     assert text.count(old) == 1
-    (folder / "boss.py").write_text(text.replace(old, f"{old}            os.dup(0)\n"))
+    new = f"{old}                os.dup(0)\n"
+    (folder / "boss.py").write_text(text.replace(old, new))
     return folder
 
 
@@ -62,7 +70,8 @@ def test_a_boss_that_reaps_once_is_found(tmp_path: Path, often: None) -> None:
 def test_a_boss_that_leaves_its_childrens_groups_is_found(
     tmp_path: Path, often: None
 ) -> None:
-    modules = broken(tmp_path, "group_goes_too")
+    # Three bars in a row: the group, the end of a run, the guard.
+    modules = broken(tmp_path, "group_goes_too", "hidden", "guarded")
     soak = Soak(SEED, FATAL, modules=modules, linger=SETTLE)
     row = soak.findings.rows["long"]
     soak.run(["long"], tell=lambda _: row.deaths > 0)

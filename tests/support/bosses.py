@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,6 +108,16 @@ def guard_at_work(pid: int) -> int:
     """Wait until a boss's guard sleeps, and return its pid."""
     procfs.until(lambda: procfs.state(guard_of(pid)) == "S", f"a guard of {pid}")
     return guard_of(pid)
+
+
+def kill_with_guard(pid: int) -> None:
+    """Kill a boss and its guard, both frozen before: neither sees the other's end."""
+    both = [guard_at_work(pid), pid]
+    for one in both:
+        os.kill(one, signal.SIGSTOP)
+    procfs.until(lambda: {procfs.state(one) for one in both} == {"T"}, "both frozen")
+    for one in both:
+        os.kill(one, signal.SIGKILL)
 
 
 def children_of(pid: int) -> list[int]:

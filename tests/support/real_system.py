@@ -7,7 +7,6 @@ Nothing here finds a process by its name: pids come from the boss's log.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -23,7 +22,6 @@ from pathlib import Path
 
 from . import FATAL, ROOT, procfs
 from .pages import files_of
-from .procfs import descriptors
 from .program import MODULES, Program
 
 PAGE = ROOT / "docs" / "real_system.rst"
@@ -50,15 +48,6 @@ os.setgid(int(sys.argv[1]))
 os.setuid(int(sys.argv[1]))
 os.execv(sys.argv[2], sys.argv[2:])
 """
-
-LOCKED = """
-import fcntl, os, sys
-lock = os.open("lock", os.O_CREAT | os.O_RDWR)
-fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-os.set_inheritable(lock, True)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""What ``flock -n --no-fork lock`` does."""
 
 
 def users() -> list[int]:
@@ -89,7 +78,8 @@ class System:
         self.run = self.folder / "run"
         for name, text in files_of(PAGE).items():
             (self.folder / name).write_text(text)
-        shutil.copy(MODULES / "boss.py", self.folder)
+        for name in ("boss.py", "restart_check.py"):
+            shutil.copy(MODULES / name, self.folder)
         toml = self.folder / "system.toml"
         text = toml.read_text()
         for old, new in (edits or {}).items():
@@ -105,25 +95,6 @@ class System:
     def boss(self, terminal: bool = False) -> Program:
         """Start the boss with its system."""
         return self._program("boss.py", "system.toml", terminal=terminal)
-
-    def locked_boss(self) -> Program:
-        """Start the boss with a lock in front of it."""
-        return self._program("-c", LOCKED, PYTHON, "boss.py", "system.toml")
-
-    def lock_is_held(self) -> bool:
-        """Return whether somebody holds that lock."""
-        with (self.folder / "lock").open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
-    def holders_of_the_lock(self, program: Program) -> list[str]:
-        """Return the names of the children that have the lock open."""
-        lock = str(self.folder / "lock")
-        pids = started(program).items()
-        return [name for name, pid in pids if lock in descriptors(pid).values()]
 
     def _program(self, *words: str, terminal: bool = False) -> Program:
         command = [PYTHON, *words]
@@ -170,9 +141,9 @@ class System:
         procfs.until(self.get, "the site through nginx")
 
     def count_until_killed(self, program: Program, counts: int) -> int:
-        """Count in redis, kill the whole family meanwhile, and return the last answer.
+        """Count in redis, kill the boss meanwhile, and return the last answer.
 
-        The boss goes first, or it would restart the others.
+        Its guard kills the others.
         """
         last = 0
         for _ in range(counts):
@@ -181,8 +152,6 @@ class System:
             client.connect(str(self.run / "redis.sock"))
             client.sendall(b"INCR word\r\n")  # under way: nobody reads the answer
             program.send(signal.SIGKILL)
-            for group in started(program).values():
-                os.killpg(group, signal.SIGKILL)
         return last
 
     def named(self) -> list[str]:
