@@ -80,7 +80,6 @@ if __name__ == "__main__":
     # Ctrl-C while the rest is imported, some 20 ms: a plain death, not a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import ctypes
 import os
 import select
 import sys
@@ -463,7 +462,6 @@ class Boss:
         self._stopped_by: signal.Signals | None = None
         self._intensity, self._period = intensity, period
         self._remove, self._file = remove, file
-        self._guard = 0
         self._restarts: deque[float] = deque()  # when, for the last of them
         by_name: dict[str, _Entry] = {}
         find_program, env = cache(_find_program), dict(os.environb)
@@ -497,15 +495,21 @@ class Boss:
         """
         if current_thread() is not main_thread():
             raise RuntimeError("Python sets handlers in the main thread: run there")
-        with self._listening() as wakeup, self._alone():
+        with (
+            self._listening() as wakeup,
+            closing(restart_check.Run(self._file, self._remove)) as self._run,
+        ):
+            self._run.adopt()
             try:
+                self._new_guard()
                 self._start_all()
                 while self._left:
                     self._wait(wakeup)
                     self._look()
             finally:
                 self._kill_all()
-                self._end_rest()
+                for pid, reason in self._run.finish().items():
+                    _say("survivor", pid=pid, error=repr(reason))
         _say("ended", failed=len(self.failed))
         return self._stopped_by
 
@@ -534,21 +538,9 @@ class Boss:
             os.close(writer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Begin our run, with a guard, and as the parent of all orphans below us."""
-        earlier, _ = _subreaper(), _subreaper(True)
-        try:
-            with closing(restart_check.Run(self._file, self._remove)) as self._run:
-                self._not_ours = _children()
-                self._new_guard()
-                yield
-        finally:
-            _subreaper(earlier)
-
     def _new_guard(self) -> None:
         try:
-            self._guard = self._run.guard()
+            self._run.guard()
         except OSError as error:
             _say("no-guard", error=repr(error.strerror))
 
@@ -638,10 +630,9 @@ class Boss:
                 self._lose(entry, failed=end == "signal" or dead.si_status != 0)
 
     def _reaped_other(self, dead: os.waitid_result) -> None:
-        if dead.si_pid == self._guard:
-            self._guard = 0
+        if dead.si_pid == self._run.guard_pid:
             self._new_guard()
-            _say("guard-replaced", pid=self._guard)
+            _say("guard-replaced", pid=self._run.guard_pid)
         elif dead.si_status != signal.SIGKILL:  # else we have killed it with its group
             _say("stranger-reaped", pid=dead.si_pid)
 
@@ -730,38 +721,6 @@ class Boss:
             self._kill(entry)
             with suppress(OSError):
                 os.waitpid(pid, 0)
-
-    def _end_rest(self) -> None:
-        """End what has left its child's group, and the guard last of all."""
-        known = {*self._not_ours, self._guard}
-        while os.getpid() != 1 and (others := _children() - known):
-            for pid, reason in self._run.end().items():
-                _say("survivor", pid=pid, error=repr(reason))
-            for pid in others:
-                if restart_check.wait(pid, restart_check.PATIENCE):
-                    os.waitpid(pid, 0)
-                else:
-                    known.add(pid)
-        if self._guard:
-            os.kill(self._guard, signal.SIGKILL)
-            os.waitpid(self._guard, 0)
-            self._guard = 0
-
-
-def _children() -> set[int]:
-    with open("/proc/thread-self/children") as file:
-        return {int(word) for word in file.read().split()}
-
-
-def _subreaper(on: bool | None = None) -> bool:
-    """Return whether orphans below us become our children; with ``on``, set it."""
-    answer = ctypes.c_int()
-    libc = ctypes.CDLL(None)
-    if on is None:
-        libc.prctl(37, ctypes.byref(answer), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
-    else:
-        libc.prctl(36, int(on), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-    return bool(answer)
 
 
 def _help() -> str:

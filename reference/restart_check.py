@@ -34,6 +34,7 @@ What we promise, each line held by a test of the same name:
 ``removes_names_only``: a symbolic link is removed, not what it leads to; no folder is.
 ``unmarks``: out of ``with run:`` what is started carries our own mark, or none.
 ``nests``: a run inside of a run is found by both, each by its own mark.
+``finishes``: all that is below us is ended and reaped, but for whom we had before.
 ``guards``: when we are killed, all that is marked is killed within an instant.
 ``guard_is_quiet``: a guard makes no system call, holds no descriptor, hears no signal.
 ``guard_spares``: an old guard does not touch what the next run has started.
@@ -48,6 +49,7 @@ forks and exits faster than we can read ``/proc`` may escape two looks in a row.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
@@ -209,6 +211,7 @@ class Run:
     """
 
     mark: int
+    guard_pid = 0
 
     def __init__(self, path: str | None = None, remove: Iterable[str] = ()) -> None:
         """Take the lock, end the earlier runs' processes, remove their files."""
@@ -242,12 +245,16 @@ class Run:
     def guard(self) -> int:
         """Fork a guard, which kills all that is marked once we are dead.
 
-        It is a child of ours in a session of its own; who reaps it, or finds it dead,
-        may ask for a new one.  Call it in the main thread, before threads are started.
+        It is a child of ours in a session of its own; whoever reaps it may ask for a
+        new one.  Call it in the main thread, before threads are started.
 
         Returns:
-            Its pid; 0 if we are PID 1 and need none.
+            Its pid, as ``guard_pid`` says too; 0 if we are PID 1 and need none.
+
+        Raises:
+            OSError: the system refuses.
         """
+        self.guard_pid = 0
         if self._is_pid_1:
             return 0
         us = os.pidfd_open(os.getpid())  # an end of a pipe would be inherited by all
@@ -259,6 +266,7 @@ class Run:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(us)
+        self.guard_pid = pid
         return pid
 
     def _watch(self, us: int) -> None:
@@ -283,10 +291,58 @@ class Run:
         """
         return {} if self._is_pid_1 else end(lambda mark: mark == self.mark)
 
+    def adopt(self) -> None:
+        """Become the parent of all orphans below us, up to :meth:`finish`."""
+        self._was_subreaper = _subreaper()
+        _subreaper(True)
+        self._not_ours = _children()
+
+    def finish(self) -> dict[int, str]:
+        """End and reap all that is still below us, and the guard last of all.
+
+        Whoever was our child before :meth:`adopt` is spared.
+
+        Returns:
+            The survivors' pids, each with the reason.
+        """
+        survivors: dict[int, str] = {}
+        known = {*self._not_ours, self.guard_pid}
+        while not self._is_pid_1 and (others := _children() - known):
+            survivors |= self.end()
+            for pid in others:
+                # Not marked: a guard of another run, which ends when its work is done.
+                if wait(pid, PATIENCE):
+                    os.waitpid(pid, 0)
+                else:
+                    survivors.setdefault(pid, "not marked as ours, and does not end")
+                    known.add(pid)
+        if self.guard_pid:
+            os.kill(self.guard_pid, signal.SIGKILL)
+            os.waitpid(self.guard_pid, 0)
+            self.guard_pid = 0
+        _subreaper(self._was_subreaper)
+        return survivors
+
     def close(self) -> None:
         """Give the lock back; so does our end, whatever it is."""
         if self._lock:
             self._lock.close()
+
+
+def _children() -> set[int]:
+    with open("/proc/thread-self/children") as file:
+        return {int(word) for word in file.read().split()}
+
+
+def _subreaper(on: bool | None = None) -> bool:
+    """Return whether orphans below us become our children; with ``on``, set it."""
+    answer = ctypes.c_int()
+    libc = ctypes.CDLL(None)
+    if on is None:
+        libc.prctl(37, ctypes.byref(answer), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
+    else:
+        libc.prctl(36, int(on), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    return bool(answer)
 
 
 def _hold(key: int) -> socket.socket:

@@ -720,7 +720,7 @@ GIVES_BACK = """
         signal.set_wakeup_fd(wakeup)
         fds = os.listdir("/proc/self/fd")
         limits = resource.getrlimit(10)
-        parent = boss._subreaper()
+        parent = boss.restart_check._subreaper()
         return handlers, mask, wakeup, fds, os.getcwd(), limits, parent
 
     class Fails(boss.Boss):

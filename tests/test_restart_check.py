@@ -322,6 +322,37 @@ def test_nests_and_both_are_ended() -> None:
 
 
 @pytest.mark.parametrize("script", HIDDEN.values(), ids=HIDDEN)
+def test_finishes_with_all_that_is_below_us(script: str) -> None:
+    body = """
+    rc.PATIENCE = 0.0  # nobody who is not marked is waited for
+    before = sleeper()
+    run = new_run()
+    run.adopt()
+    guard = run.guard()
+    with run:
+        child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdout=-1, text=True)
+    pid = int(child.stdout.readline())
+    say(run.finish(), alive(pid), alive(guard), alive(before.pid))
+    with open("/proc/thread-self/children") as file:
+        say(file.read().split() == [str(before.pid)], rc._subreaper())
+    before.kill()
+    """
+    assert outcome(body, script) == ["{} False False True", "True False"]
+
+
+def test_finishes_although_somebody_is_not_marked() -> None:
+    body = """
+    rc.PATIENCE = 0.0
+    run = new_run()
+    run.adopt()
+    child = sleeper()
+    say(run.finish() == {child.pid: "not marked as ours, and does not end"})
+    child.kill()
+    """
+    assert outcome(body) == ["True"]
+
+
+@pytest.mark.parametrize("script", HIDDEN.values(), ids=HIDDEN)
 def test_guards_against_sigkill(script: str) -> None:
     body = """
     killed, pid, guard = start(sys.argv[1], "guard")

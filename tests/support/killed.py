@@ -11,12 +11,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from fatal_signals.inject.run import Check, Report, Run
-from fatal_signals.inject.syscalls import every_syscall, killed
+from fatal_signals.inject.syscalls import every_syscall
 
 from . import FATAL, SETTLE
 from .bosses import BOSS, child
@@ -41,6 +40,28 @@ OWN_FIRST = "rt_sigaction(SIGINT, {sa_handler=SIG_DFL"
 """In the trace, the first call of the boss's own lines."""
 
 
+START_AGAIN = """
+import subprocess, sys
+import restart_check as rc
+boss = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, text=True)
+log = iter(boss.stderr.readline, "")
+if not any("all-started" in line for line in log):
+    sys.exit("it does not start")
+there = len(rc.left(rc.key_of(sys.argv[-1])))
+boss.terminate()
+boss.stderr.read()
+if (there, boss.wait()) != (3, -15):
+    sys.exit(f"{there} children, status {boss.returncode}")
+"""
+"""A plain restart: it has to give exactly one set, whatever was left."""
+
+
+def nothing_outlives(run: Run) -> None:
+    """Check a boss's death by SIGKILL, and that of everybody below it."""
+    assert run.died_by == signal.SIGKILL, f"{run}\n{run.output}"
+    assert not run.left, f"{run}\n{run.output}"
+
+
 def boss_dies_well(signum: int) -> Check:
     """Return the check of a boss's death by SIGTERM or SIGINT."""
 
@@ -61,6 +82,7 @@ def sweep_boss(
     python: str = sys.executable,
     boss: Path = BOSS,
     patience: float = FATAL,
+    settle: float = FATAL,
     only: tuple[str, ...] = (),
     most: int | None = None,
     at: str = "",
@@ -71,29 +93,34 @@ def sweep_boss(
 
     Args:
         folder: where its file is written.
-        signum: the signal.  SIGKILL, at which the boss promises nothing, is recorded
-            only: each death by it is kept, and ``left`` says what it has left behind.
+        signum: the signal.  After SIGKILL nothing may be left, and the boss is started
+            again.
         python: the interpreter to run it in.
         boss: the module, or a twin of it.
         patience: see :func:`every_syscall`, as for the others.
+        settle: seconds that what is left behind has to end.
         only: names of calls.
         most: how many points.
         at: one point.
-        parallel: how many at once; the bosses share their file, which they only read.
+        parallel: how many at once.
         progress: is called after each point.
     """
     file = folder / "boss.toml"
     file.write_text("\n".join(child(name, **keys) for name, keys in FAMILY))
     kills = signum == signal.SIGKILL
+    command = [python, str(boss), file.name]
     return every_syscall(
-        [python, str(boss), str(file)],
-        killed if kills else boss_dies_well(signum),
+        command,
+        nothing_outlives if kills else boss_dies_well(signum),
+        cwd=folder,
+        then=[python, "-c", START_AGAIN, *command] if kills else None,
         signum=signum,
         end=signal.SIGTERM if kills else signum,
         env=environment(),
         seconds=FATAL,
         rest=BRIEF,
         patience=patience,
+        settle=settle,
         first=OWN_FIRST,
         only=only,
         most=most,
@@ -112,9 +139,7 @@ def main() -> int:
             report = sweep_boss(
                 Path(folder), signum, python=python, parallel=processors
             )
-        left = Counter(tried.run.left for tried in report)
-        leaves = ", ".join(f"{left[n]} left {n} processes" for n in sorted(left) if n)
-        print(f"{signum.name}: {report.summary}{leaves and f'; {leaves}'}", flush=True)
+        print(f"{signum.name}: {report.summary}", flush=True)
         for tried in report.failures:
             print(f"  {tried.point.number} ({tried.point.where}): {tried.why}")
         broken += len(report.failures)
