@@ -26,7 +26,8 @@ needs ``restart_check.py`` beside it, which has the guard and the look before th
 What we promise, each line held by a test of the same name:
 
 ``bad_file``: a file with a mistake is one line with file and key, status 2, no start.
-``start_order``: a child is started when all that it comes ``after`` have been.
+``start_order``: a child is started when all that it comes ``after`` are up.
+``ready``: up is who has been started; with a ``ready-fd``, who has written a newline.
 ``own_group``: each child leads a process group, which Ctrl-C does not reach.
 ``clean_start``: a child has default signals, an empty mask, an empty standard input.
 ``folder_and_env``: ``cwd`` and ``env`` are the child's; ours are as before.
@@ -89,6 +90,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
@@ -134,6 +136,7 @@ MESSAGES = {
     "child-asked": "It was sent its stop signal; SIGKILL follows after the grace.",
     "child-killed": "SIGKILL has been sent to the child and to its group.",
     "too-many-restarts": "More than `intensity` in `period` seconds: we take all down.",
+    "child-ready": "The child has written a newline to its `ready-fd`.",
     "all-started": "Each start has been tried once; from here on the boss waits.",
     "stopping": "A first signal to stop has come; the children are asked to.",
     "hurrying": "A further signal to stop has come; what still runs is killed.",
@@ -160,7 +163,7 @@ class State(StrEnum):
 class Event(StrEnum):
     """What happens to a child."""
 
-    START = "all that it comes after have been started"
+    START = "all that it comes after are up"
     LOST = "it died and is wanted back"
     ENDED = "it died and is not wanted back"
     DUE = "its deadline has come"
@@ -205,7 +208,8 @@ class Child(NamedTuple):
     ``name`` is for the log and for ``after``; ``command`` is the program and its
     arguments; ``after`` names the children to start before it and to stop after it;
     ``restart`` is ``always``, ``on-failure`` or ``never``; ``grace`` is in seconds;
-    ``stop_signal`` is the name of the signal that asks it to stop; ``cwd`` is the
+    ``stop_signal`` is the name of the signal that asks it to stop; ``ready_fd`` is the
+    descriptor on which it says that it is ready (None: it does not); ``cwd`` is the
     folder to start in (None: ours); ``env`` is added to our own.
     """
 
@@ -215,6 +219,7 @@ class Child(NamedTuple):
     restart: str = "always"
     grace: float = GRACE
     stop_signal: str = "SIGTERM"
+    ready_fd: int | None = None
     cwd: str | None = None
     env: Mapping[str, str] = MappingProxyType({})
 
@@ -259,6 +264,7 @@ KEYS: Keys = {
     "restart": (lambda v: v in RESTART, " or ".join(RESTART)),
     "grace": (lambda v: type(v) in (int, float) and 0 <= v <= LONGEST, SECONDS),
     "stop-signal": (lambda v: _texts([v]) and v in SIGNALS, "a signal, such as SIGINT"),
+    "ready-fd": (lambda v: type(v) is int and 3 <= v <= 255, "a number, 3 to 255"),
     "cwd": (lambda v: _texts([v]), "the path of a folder"),
     "env": (_is_env, "a table of strings"),
 }
@@ -384,6 +390,10 @@ class _Entry:
         self.deaths = 0  # in a row
         self.comes_after: list[_Entry] = []
         self.not_down = 0  # how many come after it and are not down
+        self.comes_before: list[_Entry] = []
+        self.not_up = 0  # how many it comes after and are not up yet
+        self.is_up = False
+        self.ready: int | None = None  # where we read whether it is ready
         self._program = _bytes(program)
         self._argv = [_bytes(word) for word in child.command]
         more = {_bytes(key): _bytes(text) for key, text in child.env.items()}
@@ -391,14 +401,31 @@ class _Entry:
 
     def start(self) -> int:
         """Start the child and return its pid; raise OSError when that fails."""
+        if self.child.ready_fd is None:
+            return self._spawn(_SPAWN)
+        self.ready, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            # Elsewhere than there: dup2 of itself would leave it close-on-exec.
+            other = fcntl(writer, F_DUPFD_CLOEXEC, self.child.ready_fd + 1)
+            os.close(writer)
+            writer = other
+            os.set_blocking(writer, True)
+            dup2 = (os.POSIX_SPAWN_DUP2, writer, self.child.ready_fd)
+            return self._spawn(
+                _SPAWN | {"file_actions": [*_SPAWN["file_actions"], dup2]}
+            )
+        finally:
+            os.close(writer)
+
+    def _spawn(self, how: dict[str, Any]) -> int:
         if self.child.cwd is None:
-            return os.posix_spawn(self._program, self._argv, self._env, **_SPAWN)
+            return os.posix_spawn(self._program, self._argv, self._env, **how)
         # posix_spawn has no word for the folder, so we go there and back.
         home = os.open(".", os.O_PATH | os.O_DIRECTORY)
         try:
             os.fchdir(home)  # may we come back?  We ask before anything is started.
             os.chdir(self.child.cwd)
-            return os.posix_spawn(self._program, self._argv, self._env, **_SPAWN)
+            return os.posix_spawn(self._program, self._argv, self._env, **how)
         finally:
             os.fchdir(home)
             os.close(home)
@@ -473,11 +500,16 @@ class Boss:
                 raise ChildError(f"{where}: {error}") from None
             entry = _Entry(child, len(self._entries), program, env)
             entry.comes_after = [by_name[name] for name in {*child.after}]
+            entry.not_up = len(entry.comes_after)
             for earlier in entry.comes_after:
                 earlier.not_down += 1
+                earlier.comes_before.append(entry)
             self._entries.append(entry)
             by_name[child.name] = entry
         self._left = len(self._entries)  # how many are not down
+        self._unstarted = len(self._entries)
+        self._poll = select.poll()  # select.select knows no descriptor above 1023
+        self._readers: dict[int, _Entry] = {}
 
     def run(self) -> signal.Signals | None:
         """Run the children until a signal stops us or nothing is left to run.
@@ -502,7 +534,8 @@ class Boss:
             self._run.adopt()
             try:
                 self._new_guard()
-                self._start_all()
+                self._poll.register(wakeup, select.POLLIN)
+                self._start_all(self._entries)
                 while self._left:
                     self._wait(wakeup)
                     self._look()
@@ -547,22 +580,58 @@ class Boss:
     def _note(self, signum: int, _: object) -> None:
         self._noted[signum] = 1
 
-    def _start_all(self) -> None:
-        for entry in self._entries:
+    def _start_all(self, entries: Iterable[_Entry]) -> None:
+        turn = deque(entries)
+        while turn:
             if self._stopping or any(self._noted[signum] for signum in STOPS):
                 return
-            self._fire(entry, START)
-        _say("all-started", children=len(self._entries))
+            entry = turn.popleft()
+            if entry.state is WAITING and not entry.not_up:
+                self._unstarted -= 1
+                self._fire(entry, START)
+                if entry.is_up:
+                    turn.extend(entry.comes_before)
+                if not self._unstarted:
+                    _say("all-started", children=len(self._entries))
 
     def _wait(self, wakeup: int) -> None:
         deadline = self._next_deadline()
-        poll = select.poll()  # select.select knows no descriptor above 1023
-        poll.register(wakeup, select.POLLIN)
-        poll.poll(deadline and max(0.0, deadline - time.monotonic()) * 1000)
+        left = deadline and max(0.0, deadline - time.monotonic()) * 1000
+        found = [fd for fd, _ in self._poll.poll(left)]
         # Empty it to the end, and before the look: a byte that comes later wakes again.
         with suppress(BlockingIOError):
             while len(os.read(wakeup, 4096)) == 4096:
                 pass
+        for entry in [self._readers[fd] for fd in found if fd in self._readers]:
+            self._hear(entry)
+
+    def _hear(self, entry: _Entry) -> None:
+        text = b""
+        with suppress(BlockingIOError):
+            while piece := os.read(entry.ready or -1, 4096):
+                text += piece
+                if b"\n" in text:
+                    _say("child-ready", name=entry.child.name, pid=entry.pid)
+                    self._close(entry)
+                    self._set_up(entry)
+                    return self._start_all(entry.comes_before)
+            self._close(entry)  # closed without a newline: it will never be ready
+        return None
+
+    def _close(self, entry: _Entry) -> None:
+        if entry.ready is not None:
+            with suppress(KeyError):  # not yet registered: its start has failed
+                del self._readers[entry.ready]
+                self._poll.unregister(entry.ready)
+            os.close(entry.ready)
+            entry.ready = None
+
+    def _set_up(self, entry: _Entry) -> None:
+        """Note that those after it need not wait for it any more."""
+        if not entry.is_up:
+            entry.is_up = True
+            for later in entry.comes_before:
+                later.not_up -= 1
 
     def _next_deadline(self) -> float | None:
         heap = self._deadlines
@@ -657,6 +726,9 @@ class Boss:
 
     def _start(self, entry: _Entry) -> None:
         entry.started = time.monotonic()
+        self._close(entry)  # that of its last life
+        if entry.child.ready_fd is None:
+            self._set_up(entry)
         try:
             with self._run:
                 entry.pid = entry.start()
@@ -664,6 +736,9 @@ class Boss:
             _say("child-not-started", name=entry.child.name, error=repr(error.strerror))
             return self._lose(entry, failed=True)
         self._by_pid[entry.pid] = entry
+        if entry.ready is not None:
+            self._readers[entry.ready] = entry
+            self._poll.register(entry.ready, select.POLLIN)
         return _say("child-started", name=entry.child.name, pid=entry.pid)
 
     def _too_often(self) -> bool:
@@ -706,6 +781,10 @@ class Boss:
 
     def _let_go(self, entry: _Entry) -> None:
         self._left -= 1
+        self._close(entry)
+        if not self._stopping and not entry.is_up:  # nobody to wait for any more
+            self._set_up(entry)
+            self._start_all(entry.comes_before)
         for earlier in entry.comes_after:
             earlier.not_down -= 1
             if self._stopping and not earlier.not_down:
@@ -717,6 +796,8 @@ class Boss:
 
     def _kill_all(self) -> None:
         # There is somebody left only when an exception leaves us.
+        for entry in self._entries:
+            self._close(entry)
         for pid, entry in self._by_pid.items():
             self._kill(entry)
             with suppress(OSError):
@@ -739,6 +820,7 @@ def _help() -> str:
         restart = "on-failure"        # or "never", or "always", the default
         grace = 2.5                   # seconds from the stop signal to SIGKILL
         stop-signal = "SIGINT"        # the default is SIGTERM
+        ready-fd = 3                  # it writes a newline there when it is ready
         cwd = "site"                  # counted from the folder of FILE.toml
         env = { LANG = "C.UTF-8" }    # added to the boss's own
 

@@ -108,6 +108,55 @@ def test_start_order_is_that_of_after_then_that_of_the_file(tmp_path: Path) -> N
         assert started == ["other", "log", "db", "web"]
 
 
+def test_ready_is_waited_for_by_all_that_come_after(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    script = "echo db begins; read line < go; echo >&3; exec sleep 1000"
+    keys = {"ready-fd": 3, "after": "log"}
+    tables = (
+        child("web", after="db"),
+        child("last", after="web"),
+        child("db", command=["sh", "-c", script], **keys),
+        child("log"),
+        child("other"),
+    )
+    with boss_of(tmp_path, *tables) as program:
+        read_until(program, "db begins", "other ready", "child-started: name=db")
+        procfs.asleep(program.pid)
+        started = values(program.output, "child-started", "name")
+        assert started == ["log", "other", "db"]
+        (tmp_path / "go").write_text("go\n")
+        program.wait_for("boss all-started")
+        program.send(signal.SIGTERM)
+
+        assert died_of(program.wait(), signal.SIGTERM)
+        later = program.output.partition("boss child-ready: name=db")[2]
+        assert values(later, "child-started", "name") == ["web", "last"]
+
+
+def test_ready_or_ended_for_good(tmp_path: Path) -> None:
+    once = child("once", "exit=0", restart="never", **{"ready-fd": 7})
+    with boss_of(tmp_path, child("web", after="once"), once) as program:
+        read_until(program, "child-died: name=once", "child-started: name=web")
+
+
+def test_ready_again_after_a_restart_and_when_nobody_waits(tmp_path: Path) -> None:
+    script = "[ -d a ] && echo ok >&3; mkdir -p a; exec sleep 1000 3>&-"
+    db = child("db", command=["sh", "-c", script], **{"ready-fd": 3})
+    with boss_of(tmp_path, child("web", after="db"), db) as program:
+        pid = pid_in(program.wait_for("child-started: name=db"))
+        procfs.until((tmp_path / "a").exists, "a first life")
+        procfs.asleep(program.pid)
+        os.kill(pid, signal.SIGKILL)
+        texts = ("web ready", "child-ready: name=db", "child-started: name=web")
+        web, *_ = map(pid_in, read_until(program, *texts))
+
+        assert sorted(procfs.descriptors(web)) == [0, 1, 2]
+        held = [fd for fd in procfs.descriptors(program.pid).values() if "pipe" in fd]
+        program.send(signal.SIGTERM)
+        assert died_of(program.wait(), signal.SIGTERM)
+        assert len(held) == 4, held  # our log twice, and the wakeup fd's two ends
+
+
 def test_own_group_keeps_ctrl_c_from_children(tmp_path: Path) -> None:
     with boss_of(tmp_path, child("a"), child("b"), terminal=True) as program:
         pids = [pid_in(program.wait_for("ready")) for _ in "ab"]
