@@ -31,6 +31,14 @@ BROKEN = [
         f"[boss]\nperiod = 0\n{GOOD}",
         "boss: period must be a number of seconds, 0 to 1000000, not 0",
     ),
+    (
+        f"[boss]\nremove = [1]\n{GOOD}",
+        "boss: remove must be a list of files, not [1]",
+    ),
+    (
+        f"[boss]\nremove = ['']\n{GOOD}",
+        "boss: remove must be a list of files, not ['']",
+    ),
     ("[[children]]", "unknown key 'children'; did you mean 'child'?"),
     (f"speed = 1\n{GOOD}", "unknown key 'speed'"),
     (
@@ -120,6 +128,13 @@ BROKEN = [
         f"{GOOD}stop_signal = 'SIGINT'",
         "child 1 (ok): unknown key 'stop_signal'; did you mean 'stop-signal'?",
     ),
+    *[
+        (
+            f"{GOOD}ready-fd = {written}",
+            f"child 1 (ok): ready-fd must be a number, 3 to 255, not {read}",
+        )
+        for written, read in [("2", "2"), ("256", "256"), ("true", "True")]
+    ],
     (f"{GOOD}cwd = 1", "child 1 (ok): cwd must be the path of a folder, not 1"),
     (
         f"{GOOD}cwd = 'nowhere'",
