@@ -144,10 +144,10 @@ def _opened(pid: int) -> Iterator[int | None]:
         os.close(pidfd)
 
 
-def _dead(pidfd: int, seconds: float = 0) -> bool:
+def _dead(pidfd: int, seconds: float | None = 0) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 def wait(pid: int, seconds: float) -> bool:
@@ -205,9 +205,9 @@ class Run:
         remove: names that are the run's own: sockets, pid files, segments.
 
     Raises:
-        RunError: it runs already; or somebody of an earlier run can't be ended, or some
-            name is a folder's.
-        OSError: there is no such file, or a name can't be removed.
+        RunError: it runs already; or somebody of an earlier run can't be ended, or a
+            name can't be removed; or there is no limit for us to use.
+        OSError: there is no such file.
     """
 
     mark: int
@@ -215,6 +215,9 @@ class Run:
 
     def __init__(self, path: str | None = None, remove: Iterable[str] = ()) -> None:
         """Take the lock, end the earlier runs' processes, remove their files."""
+        self._others = _, hard = resource.getrlimit(LOCKS)
+        if hard != resource.RLIM_INFINITY:
+            raise RunError(f"the hard limit of file locks is {hard}, and not unlimited")
         self._is_pid_1 = os.getpid() == 1  # all ends with us: the kernel is the guard
         key = int.from_bytes(os.urandom(5), "big")
         self._lock: socket.socket | None = None
@@ -231,8 +234,7 @@ class Run:
             raise
         run = int.from_bytes(os.urandom(4), "big") % 2**RUN_BITS
         self.mark = key << RUN_BITS | run
-        self._others = resource.getrlimit(LOCKS)
-        self._ours = self.mark, self._others[1]
+        self._ours = self.mark, hard
 
     def __enter__(self) -> None:
         """Mark what is started from here on."""
@@ -279,7 +281,7 @@ class Run:
             resource.setrlimit(LOCKS, (self._others[1], self._others[1]))
             with open("/proc/self/comm", "w") as name:
                 name.write("guard")
-            _dead(us, 1e6)
+            _dead(us, None)
             self.end()
         finally:
             os._exit(0)
@@ -382,10 +384,14 @@ def _end_earlier(key: int) -> None:
 
 
 def _remove(name: str) -> None:
-    with suppress(FileNotFoundError):
+    try:
         if stat.S_ISDIR(os.lstat(name).st_mode):
             raise RunError(f"{name!r} is a folder; remove it yourself")
         os.unlink(name)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RunError(f"{name!r} can't be removed: {error.strerror}") from None
 
 
 HELP = """usage: python restart_check.py [--end] FILE

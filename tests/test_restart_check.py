@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import textwrap
+from pathlib import Path
 
 import pytest
 import restart_check
@@ -278,6 +279,16 @@ def test_removes_names_only() -> None:
     assert outcome(body) == [left, error, left]
 
 
+def test_removes_or_says_why_it_can_not() -> None:
+    body = """
+    try:
+        rc.Run("file", ["file/below"])
+    except rc.RunError as error:
+        say(error)
+    """
+    assert outcome(body) == ["'file/below' can't be removed: Not a directory"]
+
+
 def test_unmarks_after_the_start() -> None:
     body = """
     run = new_run()
@@ -378,6 +389,9 @@ def test_guard_is_quiet() -> None:
         os.kill(guard, signal.SIGTERM)
         assert not runs_within_settle(guard)
         assert os.getsid(guard) == guard
+        # Its call has no timeout: poll's is -1, ppoll's has no address.
+        timeout = Path(f"/proc/{guard}/syscall").read_text().split()[3]
+        assert int(timeout, 16) in (0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF), timeout
 
 
 def test_guard_spares_the_next_run() -> None:
@@ -420,6 +434,19 @@ def test_reports_what_is_left_and_ends_it() -> None:
     assert nothing.strip() == "0"
     assert missing == "2 no file: No such file or directory"
     assert usage == "2 usage: python restart_check.py [--end] FILE"
+
+
+def test_reports_a_limit_that_is_taken() -> None:
+    body = """
+    import resource
+    resource.setrlimit(rc.LOCKS, (5, 5))
+    try:
+        rc.Run("file")
+    except rc.RunError as error:
+        say(error)
+    """
+    said = "the hard limit of file locks is 5, and not unlimited"
+    assert outcome(body) == [said]
 
 
 def test_reports_a_proc_of_another_namespace() -> None:
