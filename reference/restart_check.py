@@ -6,7 +6,7 @@ Ways that we rejected:
 * A pid file.  It stays when we are killed, and its number is somebody else's by then.
 * A lock file that children inherit.  It says that somebody is left, and not who.
 * The name or the command line.  A second copy has the same, and so has a stranger.
-* A cookie in the environment.  redis and nginx overwrite theirs; ``env -i`` drops it.
+* A cookie in the environment.  redis overwrites its own; ``env -i`` drops it.
 * The process group, the session, the parent.  A daemon leaves all three.
 * A cgroup.  Without root or systemd there is none that we may make.
 * PR_SET_PDEATHSIG.  Only children get it, not theirs, and some programs clear it.
