@@ -686,34 +686,20 @@ def test_guarded_against_sigkill(
 @pytest.mark.parametrize("words", LEAVERS.values(), ids=LEAVERS)
 def test_next_start_ends_what_is_left(tmp_path: Path, words: Sequence[str]) -> None:
     (tmp_path / "stale.sock").touch()
-    file = tmp_path / "boss.toml"
-    file.write_text('[boss]\nremove = ["stale.sock"]\n' + child("a") + leaver(words))
-    source = """
-        import os, signal, subprocess, sys
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
-        for turn in range(2):
-            boss = subprocess.Popen(sys.argv[1:])
-            if signal.sigwait([signal.SIGUSR1, signal.SIGUSR2]) == signal.SIGUSR2:
-                boss.terminate()
-            print("boss", boss.wait(), flush=True)
-    """
-    with Program(source, sys.executable, str(BOSS), str(file)) as program:
-        lines = read_until(
-            program, "name=a pid", "name=leaver pid", "below ", "a ready"
-        )
-        earlier = [pid_in(line) for line in lines]
-        (boss,) = procfs.children(program.pid)
-        kill_with_guard(boss)
-        program.send(signal.SIGUSR1)
-        program.wait_for("boss -9")
-        assert all(procfs.state(pid) not in ("", "Z") for pid in earlier)
-        read_until(program, "all-started", "a ready", "below ")
+    tables = ('[boss]\nremove = ["stale.sock"]', child("a"), leaver(words))
+    texts = ("all-started", "name=a pid", "name=leaver pid", "below ", "a ready")
+    with boss_of(tmp_path, *tables) as first:
+        _, *lines = read_until(first, *texts)
+        (tmp_path / "stale.sock").touch()
+        kill_with_guard(first.pid)
+        assert len(first.wait().left) == 3
+        with boss_of(tmp_path, *tables) as second:
+            read_until(second, *texts)
 
-        assert {procfs.state(pid) for pid in earlier} <= {"", "Z"}
-        assert not (tmp_path / "stale.sock").exists()
-        program.send(signal.SIGUSR2)
-        program.wait_for(f"boss {-signal.SIGTERM}")
-        assert program.wait().left == []
+            assert {procfs.state(pid_in(line)) for line in lines} <= {"", "Z"}
+            assert not (tmp_path / "stale.sock").exists()
+            second.send(signal.SIGTERM)
+            assert died_of(second.wait(), signal.SIGTERM)
 
 
 def test_next_start_is_refused_where_it_could_not_be_clean(tmp_path: Path) -> None:
