@@ -707,11 +707,16 @@ class Boss:
 
     def _lose(self, entry: _Entry, failed: bool) -> None:
         restart = entry.child.restart
-        if not self._stopping:
-            if restart == "always" or (restart == "on-failure" and failed):
-                return self._fire(entry, LOST)
-            self.failed += [entry.child.name] * failed
-        return self._fire(entry, ENDED)
+        if self._stopping:
+            return self._fire(entry, ENDED)
+        if restart == "always" or (restart == "on-failure" and failed):
+            return self._fire(entry, LOST)
+        self.failed += [entry.child.name] * failed
+        self._fire(entry, ENDED)
+        if not entry.is_up:  # nor will it be: nobody has to wait for it any more
+            self._set_up(entry)
+            self._start_all(entry.comes_before)
+        return None
 
     def _fire(self, entry: _Entry, event: Event) -> None:
         action, state = TABLE[entry.state][event]
@@ -782,9 +787,6 @@ class Boss:
     def _let_go(self, entry: _Entry) -> None:
         self._left -= 1
         self._close(entry)
-        if not self._stopping and not entry.is_up:  # nobody to wait for any more
-            self._set_up(entry)
-            self._start_all(entry.comes_before)
         for earlier in entry.comes_after:
             earlier.not_down -= 1
             if self._stopping and not earlier.not_down:

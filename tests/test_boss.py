@@ -133,6 +133,17 @@ def test_ready_is_waited_for_by_all_that_come_after(tmp_path: Path) -> None:
         assert values(later, "child-started", "name") == ["web", "last"]
 
 
+def test_ready_is_not_waited_for_in_a_stop(tmp_path: Path) -> None:
+    keys = {"ready-fd": 3}
+    tables = (child("web", after="db"), child("db", **keys), child("log"))
+    with boss_of(tmp_path, *tables) as program:
+        read_until(program, "db ready", "log ready")
+        program.send(signal.SIGTERM)
+
+        assert died_of(program.wait(), signal.SIGTERM)
+        assert "web" not in values(program.output, "child-started", "name")
+
+
 def test_ready_or_ended_for_good(tmp_path: Path) -> None:
     once = child("once", "exit=0", restart="never", **{"ready-fd": 7})
     with boss_of(tmp_path, child("web", after="once"), once) as program:

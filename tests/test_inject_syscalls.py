@@ -533,10 +533,10 @@ def test_a_boss_without_marks_is_found(tmp_path: Path) -> None:
 
 @needs_strace
 def test_a_boss_that_forgets_a_stop_in_its_start_is_found(tmp_path: Path) -> None:
-    start = "            self._fire(entry, START)\n"
+    start = "                self._fire(entry, START)\n"
     text = BOSS.read_text()
     assert text.count(start) == 1
-    forgets = "            self._noted[signal.SIGTERM] = 0\n"
+    forgets = "                self._noted[signal.SIGTERM] = 0\n"
     twin = tmp_path / "boss.py"
     twin.write_text(text.replace(start, start + forgets))
     report = sweep_boss(tmp_path, TERM, boss=twin, only=FORKS, patience=HANGS)
