@@ -142,7 +142,7 @@ MESSAGES = {
     "hurrying": "A further signal to stop has come; what still runs is killed.",
     "stranger-reaped": "An orphan, left to us by its parent, died, and not of SIGKILL.",
     "guard-replaced": "The process that ends all if we are killed had died itself.",
-    "no-guard": "The system refused us one: SIGKILL would leave our children running.",
+    "no-guard": "There can be none: SIGKILL would leave our children running.",
     "survivor": "What SIGKILL can't end, or we may not kill: we leave without it.",
     "ended": "No child runs or will run; `failed` counts failures that were final.",
 }
@@ -602,21 +602,19 @@ class Boss:
         with suppress(BlockingIOError):
             while len(os.read(wakeup, 4096)) == 4096:
                 pass
-        for entry in [self._readers[fd] for fd in found if fd in self._readers]:
-            self._hear(entry)
+        for fd in found:
+            if entry := self._readers.get(fd):
+                self._hear(fd, entry)
 
-    def _hear(self, entry: _Entry) -> None:
-        text = b""
-        with suppress(BlockingIOError):
-            while piece := os.read(entry.ready or -1, 4096):
-                text += piece
-                if b"\n" in text:
-                    _say("child-ready", name=entry.child.name, pid=entry.pid)
-                    self._close(entry)
-                    self._set_up(entry)
-                    return self._start_all(entry.comes_before)
-            self._close(entry)  # closed without a newline: it will never be ready
-        return None
+    def _hear(self, fd: int, entry: _Entry) -> None:
+        text = os.read(fd, 4096)
+        if not text:  # closed without a newline: it will never be ready
+            self._close(entry)
+        elif b"\n" in text:
+            self._close(entry)
+            _say("child-ready", name=entry.child.name, pid=entry.pid)
+            self._set_up(entry)
+            self._start_all(entry.comes_before)
 
     def _close(self, entry: _Entry) -> None:
         if entry.ready is not None:
@@ -699,7 +697,10 @@ class Boss:
                 self._lose(entry, failed=end == "signal" or dead.si_status != 0)
 
     def _reaped_other(self, dead: os.waitid_result) -> None:
-        if dead.si_pid == self._run.guard_pid:
+        if dead.si_pid == self._run.guard_pid and dead.si_code == os.CLD_EXITED:
+            self._run.guard_pid = 0  # a next one would do no better
+            _say("no-guard", error="it has ended")
+        elif dead.si_pid == self._run.guard_pid:
             self._new_guard()
             _say("guard-replaced", pid=self._run.guard_pid)
         elif dead.si_status != signal.SIGKILL:  # else we have killed it with its group

@@ -279,7 +279,7 @@ class Run:
             os.closerange(us + 1, os.sysconf("SC_OPEN_MAX"))
             # A guard above us would kill ours before its work, if it had a mark.
             resource.setrlimit(LOCKS, (self._others[1], self._others[1]))
-            with open("/proc/self/comm", "w") as name:
+            with suppress(OSError), open("/proc/self/comm", "w") as name:
                 name.write("guard")
             _dead(us, None)
             self.end()

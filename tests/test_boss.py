@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -446,10 +447,20 @@ def test_group_goes_too_when_the_leader_has_died(tmp_path: Path) -> None:
         lines = read_until(program, "a ready", "a below", "b ready")
         leader, below, _ = map(pid_in, lines)
         pidfd = os.pidfd_open(below)
+
+        def dead_or_has_reported() -> bool:
+            if select.select([pidfd], [], [], 0)[0]:
+                return True
+            with suppress(OSError):
+                pending = procfs.signals(below, "pending")
+                return procfs.state(below) == "S" and signal.SIGTERM not in pending
+            return False
+
         os.kill(leader, signal.SIGTERM)
         program.wait_for("child-died: name=a")
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)  # would be reported
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        procfs.until(dead_or_has_reported, "an end")
         os.close(pidfd)
         program.send(signal.SIGTERM)
 
@@ -692,6 +703,21 @@ def test_guarded_against_sigkill(
         program.send(signal.SIGKILL)
 
         assert died_of(program.wait(), signal.SIGKILL)
+
+
+def test_guarded_or_it_says_so(tmp_path: Path) -> None:
+    source = """
+        import os, sys, boss
+        boss.restart_check.Run._watch = lambda *_: os._exit(1)
+        boss.Boss(*boss.load(sys.argv[1])).run()
+    """
+    with library(tmp_path, source, child("a")) as program:
+        read_until(program, "no-guard: error=it has ended", "a ready")
+        procfs.asleep(program.pid)
+        program.send(signal.SIGTERM)
+
+        assert program.wait().left == []
+        assert "guard-replaced" not in program.output
 
 
 @pytest.mark.parametrize("words", LEAVERS.values(), ids=LEAVERS)
