@@ -382,6 +382,8 @@ def test_guard_is_quiet() -> None:
     """
     with program(body) as it:
         guard = int(it.read_line())
+        name = Path(f"/proc/{guard}/comm")
+        procfs.until(lambda: name.read_text() == "guard\n", "a guard at work")
         procfs.asleep(guard)
         assert set(procfs.descriptors(guard).values()) == {"anon_inode:[pidfd]"}
         catchable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
