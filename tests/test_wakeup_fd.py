@@ -29,6 +29,10 @@ def test_wakes_a_wait(stop: str) -> None:
     handler; a second one can't.
     """
     body = """
+    import termios
+    attributes = termios.tcgetattr(0)
+    attributes[3] &= ~termios.ECHO  # an echo would get into the middle of our lines
+    termios.tcsetattr(0, termios.TCSANOW, attributes)
     with Stop() as stop:
         say("waiting")
         for _ in range(2):
