@@ -18,7 +18,7 @@ from record_points import EVIDENCE, SWEPT, avoided_topic, swept
 from support import ROOT, avoided
 from support.avoided_lives import AVOIDED, Avoided
 from support.pages import blocks_of, files_of
-from support.program import Program
+from support.program import proved
 
 PROVER = str(ROOT / "tests" / "prove_avoided.py")
 
@@ -64,14 +64,7 @@ def first_pair(stem: str) -> list[Avoided]:
 def prove(folder: Path, stem: str, program: str) -> list[dict[str, Any]]:
     """Run the prover on the interpreter that runs us; return its results."""
     words = [str(folder), stem, "--program", program, *SAMPLE]
-    with Program([sys.executable, PROVER, *words]) as prover:
-        ended = prover.wait()
-        assert ended.code == 0, prover.report()
-        assert ended.left == []
-        # What the programs say comes before.
-        output = prover.output
-    results: list[dict[str, Any]] = json.loads(output[output.rindex("\n[\n") :])
-    return results
+    return proved([sys.executable, PROVER, *words])
 
 
 def judge(it: Avoided, result: dict[str, Any], texts: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from record_points import EVIDENCE, FILES, MODULES, module_topic
 from support import ROOT
 from support.lives import LIVES
-from support.program import Program
+from support.program import proved
 from support.twins import Twin
 
 PROVER = str(ROOT / "tests" / "prove.py")
@@ -28,14 +28,7 @@ SAMPLE = 24
 def prove(*words: str, folder: Path | None = None) -> list[dict[str, Any]]:
     """Run the prover on the interpreter that runs us; return its results."""
     env = {"MODULES_UNDER_TEST": str(folder)} if folder else {}
-    command = [sys.executable, PROVER, *words]
-    with Program(command, env=env) as program:
-        ended = program.wait()
-        assert ended.code == 0, program.report()
-        assert ended.left == []
-        output = program.output
-    results: list[dict[str, Any]] = json.loads(output[output.index("[\n") :])
-    return results
+    return proved([sys.executable, PROVER, *words], **env)
 
 
 NAMED = {

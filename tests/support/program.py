@@ -7,6 +7,7 @@ and the test waits for that line, never for a time.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -189,3 +190,19 @@ class Outcome:
     def __repr__(self) -> str:
         """Return both for a failure message."""
         return f"<{self.ended}, left {self.ended.left}; output:\n{self.output}>"
+
+
+def proved(command: Sequence[str], **env: str) -> list[dict[str, Any]]:
+    """Return the results that a prover prints, after what its programs say.
+
+    Args:
+        command: the prover; it has to end with 0, and to leave nothing.
+        env: further environment variables.
+    """
+    with Program(command, env=env) as prover:
+        ended = prover.wait()
+        assert ended.code == 0, prover.report()
+        assert ended.left == []
+        output = f"\n{prover.output}"
+    results: list[dict[str, Any]] = json.loads(output[output.rindex("\n[\n") :])
+    return results

@@ -35,13 +35,17 @@ class Twin:
     old: str
     new: str
 
+    def edited(self, text: str) -> str:
+        """Return the module's text with the promise broken."""
+        assert text.count(self.old) == 1, f"{self}: not exactly once there"
+        return text.replace(self.old, self.new)
+
     def write(self, folder: Path) -> None:
         """Write the broken module, and its sound neighbors, into ``folder``."""
         for file in (ROOT / "reference").glob("*.py"):
             text = file.read_text()
             if file.stem == self.module:
-                assert text.count(self.old) == 1, f"{self}: not exactly once there"
-                text = text.replace(self.old, self.new)
+                text = self.edited(text)
             (folder / file.name).write_text(text)
 
 
