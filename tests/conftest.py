@@ -17,6 +17,7 @@ SCATTERED = {
     "test_inject_points",
     "test_inject_syscalls",
     "test_site",
+    "test_systemd",
     "test_twins",
 }
 """Files whose tests share nothing and are long: any process may take the next one."""

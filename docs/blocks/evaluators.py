@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -46,10 +47,21 @@ def check_c(page: Page, block: Block) -> None:
         raise BlockFailure(run.stderr)
 
 
+def check_read(page: Page, block: Block) -> None:
+    """A file for a program that is not ours: a terminal session lets it read it."""
+    name = re.compile(rf"^\$ .*(?<!\S){re.escape(block.caption)}(?!\S)", re.M)
+    after = page.blocks[page.blocks.index(block) + 1 :]
+    if not any(name.search(b.text) for b in after if b.kind == "console"):
+        raise BlockFailure(f"no terminal session has a tool read {block.caption}")
+
+
 FILES: dict[str, Callable[[Page, Block], None]] = {
     "python": check_python,
     "toml": check_toml,
     "c": check_c,
+    "sh": check_read,
+    "ini": check_read,
+    "yaml": check_read,
 }
 
 

@@ -6,9 +6,9 @@ the reader; both ask here, and the two answers have to agree.
 
 from __future__ import annotations
 
-RUN = {"python"}
+RUN = {"python", "sh"}
 """Languages of files that a terminal session of the page runs."""
-CHECKED = {"c", "toml"}
+CHECKED = {"c", "toml", "ini", "yaml"}
 """Languages of files that the tool reads which is made for them."""
 
 

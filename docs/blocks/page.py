@@ -21,6 +21,8 @@ from .session import Session, SessionFailure
 
 HANDBOOK = Path(__file__).resolve().parents[2]
 """The top of the clone that this engine is part of."""
+TOOLS = ("kubernetes-validate",)
+"""Commands that pages type and that come from the environment of the tests."""
 UNWATCHED = {".git", ".venv", "build"}
 """Folders of the project that tools write into."""
 
@@ -76,6 +78,8 @@ class Page:
         base = getattr(sys, "_base_executable", sys.executable)
         for name in ("python", "python3"):
             (self._folder / "bin" / name).symlink_to(base)
+        for name in filter(which, TOOLS):
+            (self._folder / "bin" / name).symlink_to(which(name) or name)
         self._modules = self._copy_modules() if traced else HANDBOOK / "reference"
         for block in blocks:
             if block.kind == "file":
@@ -250,6 +254,12 @@ class Trace:
             ran = {line + offset for line in self.files.get(block.caption, set())}
             return complaints(block.text, ran, block.first)
         return []
+
+
+def which(name: str, path: str | None = None) -> str | None:
+    """Return where a command is; the tools are in our environment, unless on a PATH."""
+    ours = os.path.dirname(sys.executable) if name in TOOLS else None
+    return shutil.which(name, path=path) or (ours and shutil.which(name, path=ours))
 
 
 def project_of(path: Path) -> Path:

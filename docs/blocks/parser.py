@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 
 from . import evaluators
 from .kinds import classify
-from .page import Block, BlockFailure, Page
+from .page import Block, BlockFailure, Page, which
 from .skips import OTHER_PYTHON
 
 LEXER = DirectiveLexer("code-block|literalinclude")
@@ -97,7 +96,7 @@ def reason_to_skip(text: str) -> str | BlockFailure:
             f"a skip without condition and reason: {text!r}; write"
             ' .. skip: next if(not which("tool"), reason="tool is not installed")'
         )
-    holds = eval(match["condition"], {"which": shutil.which, "os": os, "sys": sys})
+    holds = eval(match["condition"], {"which": which, "os": os, "sys": sys})
     about = OTHER_PYTHON if VERSION.fullmatch(match["condition"]) else ""
     return about + match["reason"] if holds else ""
 
