@@ -49,7 +49,7 @@ def check_c(page: Page, block: Block) -> None:
 
 def check_read(page: Page, block: Block) -> None:
     """A file for a program that is not ours: a terminal session lets it read it."""
-    name = re.compile(rf"^\$ .*(?<!\S){re.escape(block.caption)}(?!\S)", re.M)
+    name = re.compile(rf"^[$>] .*(?<!\S){re.escape(block.caption)}(?!\S)", re.M)
     after = page.blocks[page.blocks.index(block) + 1 :]
     if not any(name.search(b.text) for b in after if b.kind == "console"):
         raise BlockFailure(f"no terminal session has a tool read {block.caption}")
