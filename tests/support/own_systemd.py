@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -106,15 +107,8 @@ def run(files: Mapping[str, str], script: str) -> str:
 def _run(folder: Path, cgroups: list[str], script: str) -> str:
     inside = str(Path(__file__).with_name("systemd_inside.py"))
     alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command = [
-        *alone,
-        "python3",
-        inside,
-        str(folder / "units"),
-        "sh",
-        "-ec",
-        SEEN + script,
-    ]
+    manager = [*alone, sys.executable, inside, str(folder / "units")]
+    command = [*manager, "sh", "-ec", SEEN + script]
     env = {"CGROUPS": ":".join(cgroups), "HOME": str(folder)}
     with Program(command, cwd=folder, env=env) as program:
         ended = program.wait()
