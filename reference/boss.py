@@ -94,7 +94,6 @@ from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
-from threading import current_thread, main_thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -378,6 +377,12 @@ def _bytes(text: str) -> bytes:
 class _Entry:
     """A child in the boss's book, with all that its starts need made ready once."""
 
+    __slots__ = (  # a third less memory
+        *("child", "number", "state", "pid", "who", "deadline", "started", "deaths"),
+        *("comes_after", "not_down", "comes_before", "not_up", "is_up", "ready"),
+        *("_program", "_argv", "_env"),
+    )
+
     def __init__(
         self, child: Child, number: int, program: str, env: dict[bytes, bytes]
     ) -> None:
@@ -385,6 +390,7 @@ class _Entry:
         self.number = number
         self.state = WAITING
         self.pid = 0
+        self.who = ""  # for the log
         self.deadline: float | None = None
         self.started = 0.0
         self.deaths = 0  # in a row
@@ -439,16 +445,29 @@ _SPAWN: dict[str, Any] = {
     "file_actions": [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
 }
 
-_STDERR = select.poll()
-_STDERR.register(2, select.POLLOUT)
 
+class _Log:
+    """Lines for standard error; dropped where nobody reads, rather than waited for."""
 
-def _say(message: str, **facts: object) -> None:
-    """Write a line in one write; drop it where nobody reads, rather than wait."""
-    words = "".join([f" {key}={value}" for key, value in facts.items()])
-    with suppress(OSError):  # closed or broken
-        if _STDERR.poll(0):
-            os.write(2, f"boss {message}:{words}\n".encode(errors="replace"))
+    def __init__(self) -> None:
+        self._lines = b""
+        self._poll = select.poll()
+        self._poll.register(2, select.POLLOUT)
+
+    def say(self, message: str, facts: str) -> None:
+        """Add a line.  In a storm one write takes up to a hundred of them."""
+        line = f"boss {message}: {facts}\n".encode(errors="replace")
+        # What a pipe takes whole, and has room for where poll says that it has any.
+        if len(self._lines) + len(line) > select.PIPE_BUF:
+            self.flush()
+        self._lines += line
+
+    def flush(self) -> None:
+        """Write what is there: before we wait, before others act on it."""
+        lines, self._lines = self._lines, b""
+        with suppress(OSError):  # closed or broken
+            if lines and self._poll.poll(0):
+                os.write(2, lines)
 
 
 class Boss:
@@ -484,6 +503,7 @@ class Boss:
         self._entries: list[_Entry] = []
         self._by_pid: dict[int, _Entry] = {}
         self._deadlines: list[tuple[float, int]] = []  # a heap, and some are outdated
+        self._log = _Log()
         self._noted = bytearray(signal.NSIG)
         self._stopping = False
         self._stopped_by: signal.Signals | None = None
@@ -525,8 +545,6 @@ class Boss:
             RunError: the file is being run; what an earlier run has left can't be
                 ended or removed.
         """
-        if current_thread() is not main_thread():
-            raise RuntimeError("Python sets handlers in the main thread: run there")
         with (
             self._listening() as wakeup,
             closing(restart_check.Run(self._file, self._remove)) as self._run,
@@ -542,8 +560,9 @@ class Boss:
             finally:
                 self._kill_all()
                 for pid, reason in self._run.finish().items():
-                    _say("survivor", pid=pid, error=repr(reason))
-        _say("ended", failed=len(self.failed))
+                    self._log.say("survivor", f"pid={pid} error={reason!r}")
+                self._log.say("ended", f"failed={len(self.failed)}")
+                self._log.flush()
         return self._stopped_by
 
     @contextmanager
@@ -556,7 +575,7 @@ class Boss:
         try:
             # Nothing comes while we change things: it waits, for us or for our caller.
             signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-            earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            earlier_fd = self._wake_by(writer)
             earlier = {signum: signal.signal(signum, self._note) for signum in heard}
             try:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
@@ -571,11 +590,20 @@ class Boss:
             os.close(writer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    @staticmethod
+    def _wake_by(fd: int) -> int:
+        try:
+            return signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+        except ValueError:
+            text = "Python sets handlers in the main thread: run there"
+            raise RuntimeError(text) from None
+
     def _new_guard(self) -> None:
         try:
             self._run.guard()
         except OSError as error:
-            _say("no-guard", error=repr(error.strerror))
+            if not self._run.guard_pid:
+                self._log.say("no-guard", f"error={error.strerror!r}")
 
     def _note(self, signum: int, _: object) -> None:
         self._noted[signum] = 1
@@ -592,9 +620,12 @@ class Boss:
                 if entry.is_up:
                     turn.extend(entry.comes_before)
                 if not self._unstarted:
-                    _say("all-started", children=len(self._entries))
+                    self._new_guard()  # which shares our memory as it is from now on
+                    self._log.say("all-started", f"children={len(self._entries)}")
+                    self._log.flush()
 
     def _wait(self, wakeup: int) -> None:
+        self._log.flush()
         deadline = self._next_deadline()
         left = deadline and max(0.0, deadline - time.monotonic()) * 1000
         found = [fd for fd, _ in self._poll.poll(left)]
@@ -612,7 +643,7 @@ class Boss:
             self._close(entry)
         elif b"\n" in text:
             self._close(entry)
-            _say("child-ready", name=entry.child.name, pid=entry.pid)
+            self._log.say("child-ready", entry.who)
             self._set_up(entry)
             self._start_all(entry.comes_before)
 
@@ -656,11 +687,12 @@ class Boss:
 
     def _stop(self, signum: signal.Signals) -> None:
         if self._stopping:
-            _say("hurrying", signal=signum.name)
+            self._log.say("hurrying", f"signal={signum.name}")
             for entry in self._entries:
                 self._fire(entry, HURRY)
             return
-        _say("stopping", signal=signum.name)
+        self._log.say("stopping", f"signal={signum.name}")
+        self._log.flush()
         self._stopped_by = signum
         self._stop_all()
 
@@ -681,30 +713,29 @@ class Boss:
             # reaped, its group's number is nobody else's.
             while dead := os.waitid(os.P_ALL, 0, flags):
                 if entry := self._by_pid.pop(dead.si_pid, None):
-                    with suppress(OSError):
+                    try:  # noqa: SIM105 - suppress would take as long as the call
                         os.killpg(entry.pid, signal.SIGKILL)
+                    except OSError:
+                        pass
                 os.waitpid(dead.si_pid, 0)
                 if entry is None:
                     self._reaped_other(dead)
                     continue
                 end = "exit" if dead.si_code == os.CLD_EXITED else "signal"
-                facts = {
-                    "name": entry.child.name,
-                    "pid": entry.pid,
-                    end: dead.si_status,
-                }
-                _say("child-died", **facts)
+                self._log.say("child-died", f"{entry.who} {end}={dead.si_status}")
                 self._lose(entry, failed=end == "signal" or dead.si_status != 0)
 
     def _reaped_other(self, dead: os.waitid_result) -> None:
-        if dead.si_pid == self._run.guard_pid and dead.si_code == os.CLD_EXITED:
-            self._run.guard_pid = 0  # a next one would do no better
-            _say("no-guard", error="it has ended")
-        elif dead.si_pid == self._run.guard_pid:
+        is_guard = dead.si_pid == self._run.guard_pid
+        if is_guard:
+            self._run.guard_pid = 0
+        if is_guard and dead.si_code == os.CLD_EXITED:  # a next one would do no better
+            self._log.say("no-guard", "error=it has ended")
+        elif is_guard:
             self._new_guard()
-            _say("guard-replaced", pid=self._run.guard_pid)
+            self._log.say("guard-replaced", f"pid={self._run.guard_pid}")
         elif dead.si_status != signal.SIGKILL:  # else we have killed it with its group
-            _say("stranger-reaped", pid=dead.si_pid)
+            self._log.say("stranger-reaped", f"pid={dead.si_pid}")
 
     def _lose(self, entry: _Entry, failed: bool) -> None:
         restart = entry.child.restart
@@ -739,13 +770,16 @@ class Boss:
             with self._run:
                 entry.pid = entry.start()
         except OSError as error:
-            _say("child-not-started", name=entry.child.name, error=repr(error.strerror))
+            facts = f"name={entry.child.name} error={error.strerror!r}"
+            self._log.say("child-not-started", facts)
             return self._lose(entry, failed=True)
         self._by_pid[entry.pid] = entry
         if entry.ready is not None:
             self._readers[entry.ready] = entry
             self._poll.register(entry.ready, select.POLLIN)
-        return _say("child-started", name=entry.child.name, pid=entry.pid)
+        entry.who = f"name={entry.child.name} pid={entry.pid}"
+        self._log.say("child-started", entry.who)
+        return self._log.flush()
 
     def _too_often(self) -> bool:
         if self._intensity is None:
@@ -758,8 +792,8 @@ class Boss:
 
     def _back_off(self, entry: _Entry) -> None:
         if self._too_often():
-            facts = {"intensity": self._intensity, "period": self._period}
-            _say("too-many-restarts", name=entry.child.name, **facts)
+            limit = f"intensity={self._intensity} period={self._period}"
+            self._log.say("too-many-restarts", f"name={entry.child.name} {limit}")
             self.failed.append(entry.child.name)
             return self._stop_all()
         if time.monotonic() - entry.started >= STEADY:
@@ -769,7 +803,8 @@ class Boss:
         delay = delay if entry.deaths else 0.0
         entry.deaths += 1
         self._set_deadline(entry, delay)
-        return _say("child-backs-off", name=entry.child.name, seconds=delay)
+        facts = f"name={entry.child.name} seconds={delay}"
+        return self._log.say("child-backs-off", facts)
 
     def _ask(self, entry: _Entry) -> None:
         with suppress(OSError):
@@ -777,13 +812,13 @@ class Boss:
             os.kill(entry.pid, signal.SIGCONT)  # a frozen one would not notice
         grace = entry.child.grace
         self._set_deadline(entry, grace)
-        _say("child-asked", name=entry.child.name, pid=entry.pid, grace=grace)
+        self._log.say("child-asked", f"{entry.who} grace={grace}")
 
     def _kill(self, entry: _Entry) -> None:
         for kill in (os.kill, os.killpg):  # it may have left for another group
             with suppress(OSError):
                 kill(entry.pid, signal.SIGKILL)
-        _say("child-killed", name=entry.child.name, pid=entry.pid)
+        self._log.say("child-killed", entry.who)
 
     def _let_go(self, entry: _Entry) -> None:
         self._left -= 1
@@ -791,6 +826,7 @@ class Boss:
         for earlier in entry.comes_after:
             earlier.not_down -= 1
             if self._stopping and not earlier.not_down:
+                self._log.flush()  # so that what it says comes after why it is asked
                 self._fire(earlier, STOP)
 
     def _set_deadline(self, entry: _Entry, seconds: float) -> None:

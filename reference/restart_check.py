@@ -63,6 +63,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+LIBC = ctypes.CDLL(None)
+
 LOCKS = 10
 """RLIMIT_LOCKS, which the module ``resource`` has no name for."""
 
@@ -247,8 +249,9 @@ class Run:
     def guard(self) -> int:
         """Fork a guard, which kills all that is marked once we are dead.
 
-        It is a child of ours in a session of its own; whoever reaps it may ask for a
-        new one.  Call it in the main thread, before threads are started.
+        It is a child of ours in a session of its own; whoever reaps it clears
+        ``guard_pid`` and may ask for a new one.  Where there is one already, the new
+        one takes its place.  Call it in the main thread, before threads are started.
 
         Returns:
             Its pid, as ``guard_pid`` says too; 0 if we are PID 1 and need none.
@@ -256,9 +259,10 @@ class Run:
         Raises:
             OSError: the system refuses.
         """
-        self.guard_pid = 0
         if self._is_pid_1:
             return 0
+        with suppress(AttributeError):  # glibc has it; less to share, to copy, to free
+            LIBC.malloc_trim(0)
         us = os.pidfd_open(os.getpid())  # an end of a pipe would be inherited by all
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -268,6 +272,7 @@ class Run:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(us)
+        self._end_guard()
         self.guard_pid = pid
         return pid
 
@@ -318,12 +323,15 @@ class Run:
                 else:
                     survivors.setdefault(pid, "not marked as ours, and does not end")
                     known.add(pid)
+        self._end_guard()
+        _subreaper(self._was_subreaper)
+        return survivors
+
+    def _end_guard(self) -> None:
         if self.guard_pid:
             os.kill(self.guard_pid, signal.SIGKILL)
             os.waitpid(self.guard_pid, 0)
             self.guard_pid = 0
-        _subreaper(self._was_subreaper)
-        return survivors
 
     def close(self) -> None:
         """Give the lock back; so does our end, whatever it is."""
@@ -332,18 +340,21 @@ class Run:
 
 
 def _children() -> set[int]:
-    with open("/proc/thread-self/children") as file:
-        return {int(word) for word in file.read().split()}
+    fd = os.open("/proc/thread-self/children", os.O_RDONLY)
+    try:
+        text = b"".join(iter(lambda: os.read(fd, 4096), b""))
+    finally:
+        os.close(fd)
+    return {int(word) for word in text.split()}
 
 
 def _subreaper(on: bool | None = None) -> bool:
     """Return whether orphans below us become our children; with ``on``, set it."""
     answer = ctypes.c_int()
-    libc = ctypes.CDLL(None)
     if on is None:
-        libc.prctl(37, ctypes.byref(answer), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
+        LIBC.prctl(37, ctypes.byref(answer), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
     else:
-        libc.prctl(36, int(on), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        LIBC.prctl(36, int(on), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     return bool(answer)
 
 

@@ -231,6 +231,6 @@ def test_every_message_of_the_source_is_explained() -> None:
     source = BOSS.read_text()
     code = source[source.index("\ndef ") :]
 
-    said = {part.partition('"')[0] for part in code.split('_say("')[1:]}
+    said = {part.partition('"')[0] for part in code.split('log.say("')[1:]}
 
     assert said == set(MESSAGES)

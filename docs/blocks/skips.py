@@ -1,6 +1,7 @@
 """A hook that turns every skip into a failure, for machines that have everything.
 
-What no machine can have is spared: a block that is about another version of Python.
+What can't be installed is spared: another version of Python than the one that runs, and
+a right that the machine does not give even to root.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ import pytest
 OTHER_PYTHON = "for another Python: "
 """Starts the reason of a skip whose condition asks for the version and nothing else."""
 
+OTHER_MACHINE = "for another machine: "
+"""Starts the reason of a skip for want of a right that can't be installed."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Fail what was skipped when ``SKIPS_ARE_FAILURES`` is set."""
     report = yield
     strict = os.environ.get("SKIPS_ARE_FAILURES")
-    if report.skipped and strict and OTHER_PYTHON not in str(report.longrepr):
+    spared = (OTHER_PYTHON, OTHER_MACHINE)
+    text = str(report.longrepr)
+    if report.skipped and strict and not any(reason in text for reason in spared):
         report.outcome = "failed"
         report.longrepr = f"skipped, and here nothing may be: {report.longrepr}"
     return report

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from blocks.clocks import GLANCE
+from blocks.skips import OTHER_MACHINE
 
 from .program import Program
 
@@ -60,7 +61,7 @@ def why_not() -> str:
         with _cgroups():
             return ""
     except OSError as error:
-        return f"no cgroup of our own: {error}"
+        return f"{OTHER_MACHINE}no cgroup of our own: {error}"
 
 
 @contextmanager
