@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from blocks.clocks import GLANCE
-from support import FATAL, ROOT, SETTLE, procfs
+from support import FATAL, ROOT, SETTLE, procfs, unguarded
 from support.bosses import BOSS, child_program
 from support.killed import BRIEF, FORKS, HANGS, sweep_boss
 from support.program import Program
@@ -529,6 +530,31 @@ def test_a_boss_without_marks_is_found(tmp_path: Path) -> None:
     )
     report = sweep_boss(tmp_path, KILL, boss=twin, only=("waitid",), settle=HANGS)
     assert "broken" in verdicts(report).values()
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    "most", [6, pytest.param(80, marks=pytest.mark.long, id="many")]
+)
+def test_a_restart_is_clean_when_boss_and_guard_were_killed_at_any_call(
+    most: int,
+) -> None:
+    points = random.sample(unguarded.all_calls(), most)
+    assert unguarded.sweep(points) == {}
+
+
+@needs_strace
+def test_a_restart_that_does_not_look_is_found(tmp_path: Path) -> None:
+    looks = "            if not self._is_pid_1:\n                _end_earlier(key)\n"
+    text = BOSS.with_name("restart_check.py").read_text()
+    assert text.count(looks) == 1
+    (tmp_path / "restart_check.py").write_text(text.replace(looks, ""))
+    (tmp_path / "boss.py").write_text(BOSS.read_text())
+    unguarded.write_family(tmp_path)
+    calls = unguarded.calls(tmp_path)
+    at_rest = next(call for call in calls if call.name == "kill")
+    wrong = unguarded.try_point(tmp_path, at_rest, boss=tmp_path / "boss.py")
+    assert "children, status" in wrong
 
 
 @needs_strace

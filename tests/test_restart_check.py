@@ -374,6 +374,16 @@ def test_guards_against_sigkill(script: str) -> None:
     assert outcome(body, script, str(FATAL)) == ["-9 True True", "[]"]
 
 
+def test_guards_in_place_of_the_one_before() -> None:
+    body = """
+    run = new_run()
+    first = run.guard()
+    second = run.guard()
+    say(alive(first), alive(second), run.guard_pid == second)
+    """
+    assert outcome(body) == ["False True True"]
+
+
 def test_guard_is_quiet() -> None:
     body = """
     killed, pid, guard = start(STAYS, "guard", "wait")
