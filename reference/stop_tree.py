@@ -56,7 +56,8 @@ its way when all are dead.
 ``elsewhere``: where there are no subreapers, it is one clear error.
 
 Not promised.  Work that is handed to a daemon which runs already is that daemon's.  Who
-is below a survivor stays, too.
+is below a survivor stays, too.  A tree that is lost while a fork of the caller runs is
+ended with both.  One thread stops a tree at a time.
 Python can raise as ``stop`` or ``__exit__`` begins, before any line of it: then the
 tree is ended when nobody refers to it any more, or with us.  Linux only.
 """
@@ -405,3 +406,9 @@ class Tree(subprocess.Popen[Any]):
         except BaseException:
             self.stop()
             raise
+
+    def __del__(self) -> None:
+        """Let go of the leash, since nobody can stop the tree any more."""
+        if "_leash" in self.__dict__:
+            self._leash.close()  # no shutdown, which would be one in our parent, too
+        super().__del__()
