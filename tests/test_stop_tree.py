@@ -156,7 +156,7 @@ def test_finds_whatever_it_has_done_to_get_away(script: str) -> None:
 def test_meanwhile_started_is_killed_too() -> None:
     """Each one's death makes its child start another."""
     body = """
-    tree = python('''
+    tree = python(BLOCKED, '''
     for generation in range(50):
         reader, writer = os.pipe()
         if os.fork():
@@ -321,18 +321,19 @@ def test_leash_ends_it_when_the_caller_is_lost(how: str) -> None:
     warnings.simplefilter("ignore", ResourceWarning)
     held, writer = os.pipe()
     told, teller = os.pipe()
+    go, goer = os.pipe()
     caller = os.fork()
     if not caller:
         os.close(held)
         tree, _ = start(DEAF, pass_fds=[writer])
         os.close(writer)
         os.write(teller, str(tree.pid).encode())
-        os.close(teller)
+        os.read(go, 1)
         exec(sys.argv[1])
         signal.pause()
     os.close(writer)
-    os.close(teller)
     pidfd = os.pidfd_open(int(os.read(told, 9)))
+    os.write(goer, b"!")
     select.select([pidfd], [], [])
     # The fork that lives on has closed its copy of the writer as well.
     os.set_blocking(held, False)
