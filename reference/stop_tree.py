@@ -52,14 +52,16 @@ its way when all are dead.
 ``names_survivors``: who can't be killed is named, with the reason.
 ``keeper_killed``: if somebody kills the keeper, that is an error, and not a stop.
 ``threads``: all this holds in any thread, and for trees side by side.
-``refuses``: a grace or a signal that makes no sense is a ValueError, and nobody asked.
+``refuses``: a grace, a signal or a command that makes no sense is an error, and nobody
+is asked or started.
 ``elsewhere``: where there are no subreapers, it is one clear error.
 
 Not promised.  Work that is handed to a daemon which runs already is that daemon's.  Who
 is below a survivor stays, too.  A tree that is lost while a fork of the caller runs is
-ended with both.  One thread stops a tree at a time.
-Python can raise as ``stop`` or ``__exit__`` begins, before any line of it: then the
-tree is ended when nobody refers to it any more, or with us.  Linux only.
+ended with both.  One thread stops a tree at a time.  Whoever forks for ever, faster
+than we read ``/proc``, may hold us up.  ``sys.executable`` has to be a Python.  Python
+can raise as the block, ``stop`` or ``__exit__`` begins, before any line of ours: then
+the tree is ended when nobody refers to it any more, or with us.  Linux only.
 """
 
 from __future__ import annotations
@@ -147,13 +149,11 @@ def _watch(leash: int, caller: int, child: int) -> int | None:
 
     None: it is to be ended.
     """
-    while os.getppid() == caller:
-        if not _pass_on(leash, child):
-            break
+    while os.getppid() == caller and _pass_on(leash, child):
         signum = signal.sigwait(signal.valid_signals())
         if signum == signal.SIGCHLD:
-            if (status := _reap(child)) is not None:
-                return status
+            if child in (dead := _reap()):
+                return dead[child]
         elif signum != signal.SIGIO:
             _send(child, signum)
     return None
@@ -173,14 +173,13 @@ def _send(child: int, signum: int) -> None:
         os.kill(child, signum)
 
 
-def _reap(child: int) -> int | None:
-    """Reap all that have died; return the command's wait status if it is among them."""
-    found = None
+def _reap() -> dict[int, int]:
+    """Reap all that have died; return the wait status of each."""
+    dead = {}
     with suppress(ChildProcessError):
-        while (dead := os.waitpid(-1, os.WNOHANG))[0]:
-            if dead[0] == child:
-                found = dead[1]
-    return found
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            dead[found[0]] = found[1]
+    return dead
 
 
 def _children() -> set[int]:
@@ -194,23 +193,26 @@ def _end_all(child: int) -> tuple[int | None, int, dict[int, str]]:
     Returns:
         The command's wait status, if it was reaped; how many were killed; survivors.
     """
-    killed: set[int] = set()
+    killed = 0
+    dying: set[int] = set()
     left: dict[int, str] = {}
     deadline = time.monotonic() + PATIENCE
-    status = _reap(child)
+    status = _reap().get(child)
     while below := _children() - left.keys():
-        for pid in below:
+        for pid in below - dying:
             try:
                 os.kill(pid, signal.SIGKILL)
-                killed.add(pid)
+                dying.add(pid)
+                killed += 1
             except PermissionError as error:
                 left[pid] = os.strerror(error.errno or 0)
         patience = max(0.0, deadline - time.monotonic())
-        if below - left.keys() and not signal.sigtimedwait([signal.SIGCHLD], patience):
-            left |= dict.fromkeys(below - left.keys(), "SIGKILL has not ended it")
-        if (ended := _reap(child)) is not None:
-            status = ended
-    return status, len(killed), left
+        if dying and not signal.sigtimedwait([signal.SIGCHLD], patience):
+            left |= dict.fromkeys(dying, "SIGKILL has not ended it")
+        dead = _reap()
+        dying -= dead.keys()  # a number may come back now
+        status = dead.get(child, status)
+    return status, killed, left
 
 
 def _end_as(status: int | None) -> NoReturn:
@@ -239,6 +241,7 @@ from collections.abc import Sequence  # noqa: E402
 from typing import Any, NamedTuple, NoReturn, Protocol  # noqa: E402
 
 KEEPER = os.path.abspath(__file__)
+_ALIEN = {"shell", "executable", "preexec_fn"}
 
 GRACE = 10.0
 """Seconds that a command gets to end by itself when it is asked to stop."""
@@ -273,6 +276,7 @@ class Tree(subprocess.Popen[Any]):
 
     Raises:
         OSError: the command can't be started.
+        TypeError: it is no list, or comes with one of those three.
         NotImplementedError: this is no Linux.
     """
 
@@ -280,6 +284,11 @@ class Tree(subprocess.Popen[Any]):
         """Start the command below a keeper."""
         if sys.platform != "linux":
             raise NotImplementedError("stop_tree needs Linux: a child subreaper")
+        if isinstance(command, str | bytes) or not command or _ALIEN & options.keys():
+            raise TypeError(
+                "a Tree takes a list, such as ['sh', '-c', text], and no "
+                + ", ".join(sorted(_ALIEN))
+            )
         self._ended: Ended | None = None
         self._said: dict[str, int] = {}
         self._left: dict[int, str] = {}
@@ -383,8 +392,9 @@ class Tree(subprocess.Popen[Any]):
 
     def _thaw(self) -> None:
         """Wake the keeper, if somebody has frozen it by its number."""
+        how = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         with suppress(ChildProcessError):  # it is reaped: the number may be another's
-            if os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT):
+            if self.returncode is None and os.waitid(os.P_PID, self.pid, how):
                 os.kill(self.pid, signal.SIGCONT)
 
     def _end(self) -> Ended:

@@ -528,6 +528,11 @@ def test_refuses_what_makes_no_sense() -> None:
         except ValueError as error:
             say(error)
     say(tree.poll(), tree.stop().status)
+    for command, options in ("true", {}), ([], {}), (["true"], {"shell": True}):
+        try:
+            Tree(command, **options)
+        except TypeError as error:
+            say(error)
     """
     assert lines(body) == [
         "a grace is 0 s or more and below a day, not -1 s",
@@ -536,6 +541,11 @@ def test_refuses_what_makes_no_sense() -> None:
         "there is no signal 0",
         "there is no signal 99",
         f"None {-SIGTERM}",
+        *[
+            "a Tree takes a list, such as ['sh', '-c', text], "
+            "and no executable, preexec_fn, shell"
+        ]
+        * 3,
     ]
 
 
