@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -285,58 +284,6 @@ def cleaned_up_anyway(run: Run) -> None:
         assert ran or undone or signum, "skipped"
 
 
-# -- stop_tree -------------------------------------------------------------------------
-
-FAMILY = ["sh", "-c", "setsid sleep 1000 & echo ready; sleep 1000 & exec sleep 1000"]
-"""A command with one child in its group, and one in a session of its own."""
-
-
-def tree_lives() -> list[Life]:
-    """Return the lives of ``stop_tree.Tree``, bare and with a flag around it."""
-    from flag_handler import StopFlag
-    from stop_tree import Tree
-
-    def family() -> Any:
-        return Tree(FAMILY, stdout=subprocess.PIPE)
-
-    def stops() -> list[Any]:
-        with family() as tree:
-            tree.stdout.readline()
-            ended = tree.stop()
-        return [ended.status, ended.survivors]
-
-    def leaves() -> list[Any]:
-        try:
-            with family() as tree:
-                tree.stdout.readline()
-                raise Leaving
-        except Leaving:
-            pass
-        return [tree.returncode, {}]
-
-    def flagged() -> list[Any]:
-        with StopFlag(), family() as tree:
-            tree.stdout.readline()
-            ended = tree.stop()
-        return [ended.status, ended.survivors]
-
-    return [
-        Life("stops", stops, nothing_left, (signal.SIGINT,)),
-        Life("leaves", leaves, nothing_left, (signal.SIGINT,)),
-        Life("flagged", flagged, nothing_left),
-    ]
-
-
-def nothing_left(run: Run) -> None:
-    """Nobody of the tree is left, and the command was asked rather than killed."""
-    assert not run.left, f"{run.left} processes left"
-    if run.how == "returned":
-        clean(run)
-        assert run.value == [-signal.SIGTERM, {}], run.value
-    else:
-        answered_by_default(run)
-
-
 def _flag_handler() -> list[Life]:
     from flag_handler import StopFlag
 
@@ -348,7 +295,6 @@ LIVES: dict[str, Callable[[], list[Life]]] = {
     "wakeup_fd": wakeup_lives,
     "true_death": death_lives,
     "helpful_cleanup": cleanup_lives,
-    "stop_tree": tree_lives,
     "unguarded": lambda: [unguarded_life()],
 }
 """For each module a function that imports it and returns its lives."""
