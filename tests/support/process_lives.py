@@ -5,9 +5,12 @@ Nothing that was started may be left, however the life ends.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from typing import Any
 
 from fatal_signals.inject import Run
@@ -17,6 +20,27 @@ from .lives import Leaving, Life, answered_by_default, clean
 
 FAMILY = ["sh", "-c", "setsid sleep 1000 & echo ready; sleep 1000 & exec sleep 1000"]
 """A command with one child in its group, and one in a session of its own."""
+
+
+def let_go(body: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
+    """Return a life that survives Ctrl-C, and says how many were there when it came.
+
+    Then it lets go of what it had, and waits until nobody is left; else it hangs.
+    """
+
+    @wraps(body)
+    def life() -> list[Any]:
+        try:
+            return body()
+        except KeyboardInterrupt:
+            with open("/proc/thread-self/children") as file:
+                late = len(file.read().split())
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, 0):
+                pass
+        return ["interrupted", late]
+
+    return life
 
 
 def tree_lives() -> list[Life]:
@@ -49,8 +73,8 @@ def tree_lives() -> list[Life]:
         return [ended.status, ended.survivors]
 
     return [
-        Life("stops", stops, nothing_left, (signal.SIGINT,)),
-        Life("leaves", leaves, nothing_left, (signal.SIGINT,)),
+        Life("stops", let_go(stops), nothing_left, (signal.SIGINT,)),
+        Life("leaves", let_go(leaves), nothing_left, (signal.SIGINT,)),
         Life("flagged", flagged, nothing_left),
     ]
 
@@ -58,11 +82,13 @@ def tree_lives() -> list[Life]:
 def nothing_left(run: Run) -> None:
     """Nobody of the tree is left, and the command was asked rather than killed."""
     assert not run.left, f"{run.left} processes left"
-    if run.how == "returned":
+    if run.how != "returned":
+        answered_by_default(run)
+    elif run.value[0] == "interrupted":
+        assert not run.value[1], "not gone when the exception came out"
+    else:
         clean(run)
         assert run.value == [-signal.SIGTERM, {}], run.value
-    else:
-        answered_by_default(run)
 
 
 LIVES: dict[str, Callable[[], list[Life]]] = {
