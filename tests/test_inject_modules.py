@@ -184,6 +184,7 @@ LONG_FAULTS = {
     "an outer flag forgotten",
     "drained after the look",
     "a pop before the run",
+    "a child without a number forgotten",
 }
 
 
