@@ -65,8 +65,14 @@ def unnamed(module: str, result: dict[str, Any]) -> list[Any]:
 def around_a_tree(result: dict[str, Any]) -> bool:
     """Return whether all places are of that kind, and as few as those can be."""
     most = 2 if result["points"] == "possible" else 20
-    places = result["where"]
-    return len(places) <= most and all(AROUND_A_TREE.match(p[1]) for p in places)
+    lines = (ROOT / "reference" / "stop_tree.py").read_text().splitlines()
+    started = "self.args = command"  # the only line of the start that nothing is around
+    for at, where, *_ in result["where"]:
+        number = int(at.partition(":")[2])
+        if "in Tree.__init__" in where and lines[number - 1].strip() != started:
+            return False
+    places = [place[1] for place in result["where"]]
+    return len(places) <= most and all(map(AROUND_A_TREE.match, places))
 
 
 SHORT = {
