@@ -375,11 +375,7 @@ class Tree(subprocess.Popen[Any]):
             self._thaw()
             self.send_signal(stop_signal)
             self.send_signal(signal.SIGCONT)  # a frozen one would not notice
-            waiting = select.poll()
-            for source in (self._leash, hurry):
-                if source is not None:
-                    waiting.register(source, select.POLLIN)
-            waiting.poll(grace * 1000)
+            self._wait_out(grace, hurry)
         finally:
             try:
                 ended = self._end()
@@ -389,6 +385,13 @@ class Tree(subprocess.Popen[Any]):
         if ended.killed < 0:
             raise RuntimeError("the keeper was killed; what was below it may run on")
         return ended
+
+    def _wait_out(self, grace: float, hurry: Readable | int | None) -> None:
+        waiting = select.poll()
+        for source in (self._leash, hurry):
+            if source is not None:
+                waiting.register(source, select.POLLIN)
+        waiting.poll(grace * 1000)
 
     def _thaw(self) -> None:
         """Wake the keeper, if somebody has frozen it by its number."""
