@@ -89,7 +89,7 @@ SHORT = {
     ("module", "life"),
     [
         pytest.param(m, it.name, marks=() if it.name in SHORT[m] else pytest.mark.long)
-        for m in MODULES
+        for m in (*MODULES, "stop_tree")
         for it in LIVES[m]()
     ],
 )
