@@ -22,7 +22,8 @@ MODULES = os.environ.get("MODULES_UNDER_TEST", str(ROOT / "reference"))
 sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "tests"), MODULES]
 
 from support import FATAL  # noqa: E402
-from support.lives import LIVES, Life  # noqa: E402
+from support.lives import Life  # noqa: E402
+from support.process_lives import LIVES  # noqa: E402
 
 from fatal_signals.inject import Report, every_point  # noqa: E402
 
@@ -30,6 +31,7 @@ POSSIBLE_ONLY = {
     "flag_handler": ("left", "earlier"),
     "helpful_cleanup": ("left", "nested"),
     "unguarded": ("unguarded",),
+    "stop_tree": ("leaves", "flagged"),
 }
 """Lives whose conceivable points are those of the module's other lives, or nearly; and
 one that breaks at too many to list."""

@@ -27,6 +27,8 @@ from support.pages import files_of
 ROOT = Path(__file__).resolve().parents[1]
 EVIDENCE = ROOT / "docs" / "evidence" / "points"
 MODULES = ("helpful_cleanup", "wakeup_fd", "flag_handler", "true_death")
+STARTING = ("stop_tree",)
+"""Those that start processes."""
 FILES = {name: f"reference/{name}.py" for name in MODULES}
 FILES["unguarded"] = "reference/helpful_cleanup.py"
 BOMBED = ("tests/bombard.py", "reference/flag_handler.py", "reference/wakeup_fd.py")
@@ -57,7 +59,8 @@ class Topic(NamedTuple):
 
 def module_topic(name: str) -> Topic:
     """Return the topic of a module's lives."""
-    digests = measured(FILES[name], "tests/support/lives.py")
+    lives = "process_lives" if name in STARTING else "lives"
+    digests = measured(FILES[name], f"tests/support/{lives}.py")
     return Topic(name, FILES[name], digests, ("tests/prove.py", name))
 
 

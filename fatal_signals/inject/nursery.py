@@ -201,11 +201,14 @@ class Nursery:
     def _reap_orphans(self) -> int:
         """End what has left its group; it became our child when its parent died."""
         known = {child.pid for child in self._children.values()}
-        orphans = set(_own_children()) - known
-        for pid in orphans:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        return len(orphans)
+        found = 0
+        while orphans := set(_own_children()) - known:
+            # Those below it are our children next; left, they would count for another.
+            for pid in orphans:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            found += len(orphans)
+        return found
 
     def close(self) -> None:
         """Kill what is still there, orphans in other groups too."""

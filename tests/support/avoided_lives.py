@@ -338,6 +338,10 @@ AVOIDED: dict[str, list[Avoided]] = {
         Avoided("server.py", why_not=BY_ITSELF),
         Avoided("server_cured.py", why_not="Its signals go to a child."),
     ],
+    "killpg_own_group": [
+        Avoided("killpg_own_group.py", why_not=BY_ITSELF),
+        Avoided("killpg_own_group_cured.py", why_not=NO_HANDLER),
+    ],
     "lock_in_handler": [
         Avoided("lock.py", ends),
         Avoided("lock_cured.py", ends),
