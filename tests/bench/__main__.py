@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench_figures import EVIDENCE as FILE
 from blocks.keeper import Kept
 
 from . import measures, report, storms
@@ -38,7 +39,7 @@ DESCRIPTORS = 20_000
 """How many we ask for; some peers hold several for each child, and we one."""
 
 COMPARED = ("peers", "parts", "sizes", "quick")
-EVIDENCE = report.EVIDENCE.relative_to(ROOT)
+EVIDENCE = FILE.relative_to(ROOT)
 
 PARTS = ("starts", "deaths", "ends", "idle", "storms", "long")
 
@@ -159,7 +160,7 @@ def inside(asked: argparse.Namespace) -> int:
     text = report.as_json(head, rows)
     print(text if asked.json else report.as_text(head, rows))
     if is_whole(asked):
-        report.EVIDENCE.write_text(text)
+        FILE.write_text(text)
         tell(f"{EVIDENCE} is written")
     return 0
 

@@ -69,7 +69,7 @@ class Peer:
     grace: bool = True
     """Whether there is one, and a file can set it."""
     rest: float = 0.0
-    """Seconds that a child has to run before a stop, for the stop to be without delay."""
+    """Seconds for which a child has to run if its stop is not to be delayed."""
 
     def prepare(self, tell: Tell) -> tuple[Path, str]:
         """Return its environment's ``bin``, and its version.

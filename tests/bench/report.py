@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from bench_figures import value
+
 from .environments import HERE, ROOT
 
-EVIDENCE = ROOT / "docs" / "evidence" / "bench.json"
 MEASURED = (
     ROOT / "reference" / "boss.py",
     ROOT / "reference" / "restart_check.py",
@@ -17,9 +18,6 @@ MEASURED = (
     HERE / "pause.c",
 )
 """The files that the figures are about: when one changes, they are out of date."""
-
-COUNTED = ("KiB", "context", "calls", "memory", "descriptors", "not reaped")
-"""What is in the names of measures that are no times."""
 
 
 def digests() -> dict[str, str]:
@@ -50,21 +48,6 @@ def as_text(head: dict[str, Any], rows: Iterable[dict[str, Any]]) -> str:
             lines += ["", f"{title[0]}, {title[1]}"]
             last = title
         ratio = f"{row['ratio']:10.2f}x" if "ratio" in row else ""
-        lines.append(f"  {row['peer']:12} {value(row):>14}{ratio}")
+        lines.append(f"  {row['peer']:12} {value(row):>12}{ratio}")
     lines += ["", *(f"{name}: {why}" for name, why in head["absent"].items())]
     return "\n".join(lines)
-
-
-def value(row: dict[str, Any]) -> str:
-    """Return a row's figure with its unit, or its facts."""
-    if "facts" in row:
-        return "; ".join(
-            fact if len(row["facts"]) == 1 else f"{fact} ({times} times)"
-            for fact, times in row["facts"].items()
-        )
-    if "over" in row:
-        return f"> {row['over']:g} s"
-    if any(word in row["measure"] for word in COUNTED):
-        return f"{row['median']:,.0f}"
-    seconds = row["median"]
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

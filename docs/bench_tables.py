@@ -1,0 +1,265 @@
+"""A Sphinx extension: the bench's figures as charts, as tables, and in the text.
+
+All of them come from ``evidence/bench.json``, which ``make bench`` writes.
+
+* ``bench-charts``: its arguments are measures; for each a chart, a row for each peer.
+* ``bench-table``: its argument is the name of a table below.
+* the role ``bench``: a figure in a sentence, such as ``stop boss.py 10``; ``ratio`` in
+  front makes it a ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from bench_figures import (
+    EVIDENCE,
+    Figures,
+    Row,
+    duration,
+    evidence,
+    factor,
+    in_words,
+    value,
+)
+from docutils import nodes
+from policy_tables import table
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+WIDTH, LEFT, RIGHT = 380, 88, 14
+TOP, STEP, BOTTOM = 52, 22, 20
+RADII = {1: 2.4, 10: 3.8, 100: 5.4, 1000: 7.2}
+"""Of a dot, in pixels, by the number of children."""
+
+FROM, TO = 1e-4, 30.0
+"""The ends of the axis, in seconds."""
+
+TITLES = {
+    "stop": "From the signal until all are gone",
+    "start": "From the start until all run",
+    "replaced": "From a child's death until the next runs",
+}
+TICKS = {
+    1e-4: "0.1 ms",
+    1e-3: "1 ms",
+    1e-2: "10 ms",
+    1e-1: "0.1 s",
+    1: "1 s",
+    10: "10 s",
+}
+
+
+def across(seconds: float) -> float:
+    """Return where a time is on the axis, which is logarithmic."""
+    share = math.log(max(seconds, FROM) / FROM) / math.log(TO / FROM)
+    return LEFT + min(share, 1.0) * (WIDTH - LEFT - RIGHT)
+
+
+def words(x: float, y: float, text: str, kind: str = "", anchor: str = "middle") -> str:
+    """Draw a text."""
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
+        f"{escape(text)}</text>"
+    )
+
+
+def mark(row: Row, y: float) -> str:
+    """Draw one figure: a dot, or a triangle for a wait that was given up."""
+    radius = RADII[row["children"]]
+    if "over" in row:
+        x = across(row["over"])
+        return f'<path class="over" d="M{x:.1f} {y - 6}l10 6l-10 6z"/>'
+    return f'<circle cx="{across(row["median"]):.1f}" cy="{y}" r="{radius}"/>'
+
+
+def line(rows: Sequence[Row], y: float) -> str:
+    """Draw a peer's row: its figures, and a line from the first to the last."""
+    ends = [across(row["over"] if "over" in row else row["median"]) for row in rows]
+    path = f'<path d="M{min(ends):.1f} {y}H{max(ends):.1f}"/>'
+    return path + "".join(mark(row, y) for row in rows)
+
+
+def legend(sizes: Sequence[int]) -> str:
+    """Draw what the sizes of the dots mean."""
+    found, x = "", float(LEFT)
+    for size in sizes:
+        found += f'<circle cx="{x:.1f}" cy="32" r="{RADII[size]}"/>'
+        found += words(x + RADII[size] + 4, 36, str(size), "event", "start")
+        x += 40 + 5 * len(str(size))
+    return found + words(x - 8, 36, "children", "event", "start")
+
+
+def chart(figures: Figures, measure: str) -> str:
+    """Return a chart of one measure as HTML."""
+    found = {
+        peer: [row for row in figures.sizes(measure, peer) if row["children"] in RADII]
+        for peer in figures.peers
+    }
+    found = {peer: rows for peer, rows in found.items() if rows}
+    sizes = sorted({row["children"] for rows in found.values() for row in rows})
+    bottom = TOP + STEP * len(found)
+    parts = [words(4, 14, TITLES[measure], "title", "start")]
+    if len(sizes) > 1 and measure != "replaced":
+        parts.append(legend(sizes))
+    for seconds, text in TICKS.items():
+        x = across(seconds)
+        parts.append(f'<path class="grid" d="M{x:.1f} {TOP - 6}V{bottom}"/>')
+        parts.append(words(x, bottom + 14, text, "event"))
+    for number, (peer, rows) in enumerate(found.items()):
+        y = TOP + STEP * number + STEP / 2
+        shown = [row for row in rows if measure != "replaced" or row["children"] == 10]
+        kind = "ours" if peer == "boss.py" else ""
+        parts.append(f'<g class="{kind}">{words(LEFT - 12, y + 4, peer, kind, "end")}')
+        parts.append(f"{line(shown, y)}</g>")
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="img"'
+        f' aria-label="{escape(in_words(figures, TITLES[measure], measure, RADII))}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def cells(figures: Figures, *columns: tuple[str, int]) -> list[list[str]]:
+    """Return a row for each peer with its name and these measures in words."""
+    return [
+        [f"``{peer}``", *(figures.say(measure, peer, n) for measure, n in columns)]
+        for peer in figures.peers
+    ]
+
+
+def times(figures: Figures) -> str:
+    """Return the table of ratios, and of what a boss costs."""
+    columns = [("stop", n) for n in (1, 10, 100, 1000)]
+    columns += [("start", n) for n in (10, 100, 1000)]
+    rows = [
+        [
+            f"``{peer}``",
+            *(figures.ratio(measure, peer, n) for measure, n in columns),
+        ]
+        for peer in figures.peers
+    ]
+    head = ["", *(f"{measure} {n:,}" for measure, n in columns)]
+    return table(head, rows, "16 12 12 12 12 12 12 12")
+
+
+def costs(figures: Figures) -> str:
+    """Return the table of deaths, memory and idleness."""
+    head = ("", "Replaced", "Reaped", "Memory", "PSS", "Idle: calls in 10 s")
+    rows = []
+    for peer in figures.peers:
+        calls = list(figures.sizes("system calls", peer))
+        ten = ("replaced", "reaped", "memory in KiB", "PSS in KiB")
+        row = [f"``{peer}``", *(figures.say(measure, peer, 10) for measure in ten)]
+        rows.append([*row, value(calls[-1] if calls else None)])
+    return table(head, rows, "16 16 16 16 16 20")
+
+
+def ends(figures: Figures) -> str:
+    """Return the table of how they end."""
+    head = ["", "After SIGTERM", "After SIGINT", "``kill -9``: left of 10"]
+    head += ["A deaf child ends", "A second signal"]
+    columns = [("after SIGTERM", 10), ("after SIGINT", 10), ("left by SIGKILL", 10)]
+    columns += [("stubborn", 1), ("second signal", 1)]
+    return table(head, cells(figures, *columns), "16 18 18 16 16 16")
+
+
+def growth(figures: Figures) -> str:
+    """Return the table of our boss and C with ever more children."""
+    rows = []
+    for n in (10, 100, 1000, 5000):
+        each = [figures.per_child(peer, n) for peer in ("boss.py", "C")]
+        row = [f"{n:,}", *map(duration, each), factor(each[0] / each[1])]
+        rows.append([*row, figures.say("memory in KiB", "boss.py", n)])
+    head = ("Children", "``boss.py``, each", "C, each", "Ratio", "Memory")
+    return table(head, rows, "20 20 20 20 20")
+
+
+TABLES: dict[str, Callable[[Figures], str]] = {
+    "times": times,
+    "costs": costs,
+    "ends": ends,
+    "growth": growth,
+}
+
+
+class BenchCharts(SphinxDirective):
+    """``bench-charts``: a chart for each of its measures, side by side if they fit."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the drawings; elsewhere than in HTML the tables say it."""
+        self.env.note_dependency(str(EVIDENCE))
+        figures = Figures(evidence())
+        drawn = "".join(chart(figures, it) for it in self.arguments[0].split())
+        return [
+            nodes.raw("", f'<div class="drawing charts">{drawn}</div>', format="html")
+        ]
+
+
+class BenchTable(SphinxDirective):
+    """``bench-table``: the table of that name."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        self.env.note_dependency(str(EVIDENCE))
+        return self.parse_text_to_nodes(TABLES[self.arguments[0]](Figures(evidence())))
+
+
+class BenchRole(SphinxRole):
+    """``bench``: a figure, or a word about the machine."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return it as text."""
+        self.env.note_dependency(str(EVIDENCE))
+        try:
+            return [nodes.Text(phrase(self.text))], []
+        except KeyError:
+            error = f"no such figure: {self.text!r}"
+            return [], [self.inliner.reporter.error(error, line=self.lineno)]
+
+
+def phrase(text: str) -> str:
+    """Return what a role's text stands for.
+
+    It is ``[ratio] MEASURE PEER CHILDREN``; or ``rate PEER CHILDREN``, the deaths a
+    second in a storm, or ``share PEER CHILDREN``, that beside C's; or a key of the
+    record, such as ``system``, or ``peers``.
+
+    Raises:
+        KeyError: there is no such figure.
+    """
+    figures = Figures(evidence())
+    if text == "peers":
+        versions = figures.record["versions"]
+        return ", ".join(f"{peer} {it}" for peer, it in versions.items() if it)
+    if text in figures.record:
+        return str(figures.record[text])
+    *words_, peer, number = text.split()
+    measure, children = " ".join(words_), int(number)
+    if measure == "rate":
+        return factor(figures.rate(peer, children))
+    if measure == "share":
+        return f"{figures.rate(peer, children) / figures.rate('C', children):.2f}"
+    if measure.startswith("ratio "):
+        found = figures.row(measure.removeprefix("ratio "), peer, children) or {}
+        return factor(found["ratio"])
+    if (row := figures.row(measure, peer, children)) is None:
+        raise KeyError(text)
+    return value(row)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_directive("bench-charts", BenchCharts)
+    app.add_directive("bench-table", BenchTable)
+    app.add_role("bench", BenchRole())
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
