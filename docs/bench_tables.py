@@ -43,7 +43,6 @@ FROM, TO = 1e-4, 30.0
 TITLES = {
     "stop": "From the signal until all are gone",
     "start": "From the start until all run",
-    "replaced": "From a child's death until the next runs",
 }
 TICKS = {
     1e-4: "0.1 ms",
@@ -105,18 +104,16 @@ def chart(figures: Figures, measure: str) -> str:
     sizes = sorted({row["children"] for rows in found.values() for row in rows})
     bottom = TOP + STEP * len(found)
     parts = [words(4, 14, TITLES[measure], "title", "start")]
-    if len(sizes) > 1 and measure != "replaced":
-        parts.append(legend(sizes))
+    parts.append(legend(sizes))
     for seconds, text in TICKS.items():
         x = across(seconds)
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP - 6}V{bottom}"/>')
         parts.append(words(x, bottom + 14, text, "event"))
     for number, (peer, rows) in enumerate(found.items()):
         y = TOP + STEP * number + STEP / 2
-        shown = [row for row in rows if measure != "replaced" or row["children"] == 10]
         kind = "ours" if peer == "boss.py" else ""
         parts.append(f'<g class="{kind}">{words(LEFT - 12, y + 4, peer, kind, "end")}')
-        parts.append(f"{line(shown, y)}</g>")
+        parts.append(f"{line(rows, y)}</g>")
     return (
         f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="img"'
         f' aria-label="{escape(in_words(figures, TITLES[measure], measure, RADII))}">'
@@ -124,48 +121,31 @@ def chart(figures: Figures, measure: str) -> str:
     )
 
 
-def cells(figures: Figures, *columns: tuple[str, int]) -> list[list[str]]:
-    """Return a row for each peer with its name and these measures in words."""
-    return [
-        [f"``{peer}``", *(figures.say(measure, peer, n) for measure, n in columns)]
-        for peer in figures.peers
-    ]
-
-
-def times(figures: Figures) -> str:
-    """Return the table of ratios, and of what a boss costs."""
+def ratios(figures: Figures) -> str:
+    """Return the table of times as ratios to C."""
     columns = [("stop", n) for n in (1, 10, 100, 1000)]
     columns += [("start", n) for n in (10, 100, 1000)]
+    columns += [("replaced", 10), ("reaped", 10)]
     rows = [
-        [
-            f"``{peer}``",
-            *(figures.ratio(measure, peer, n) for measure, n in columns),
-        ]
+        [f"``{peer}``", *(figures.ratio(measure, peer, n) for measure, n in columns)]
         for peer in figures.peers
     ]
     head = ["", *(f"{measure} {n:,}" for measure, n in columns)]
-    return table(head, rows, "16 12 12 12 12 12 12 12")
+    return table(head, rows, "16 10 10 10 10 10 10 10 12 10")
 
 
-def costs(figures: Figures) -> str:
-    """Return the table of deaths, memory and idleness."""
-    head = ("", "Replaced", "Reaped", "Memory", "PSS", "Idle: calls in 10 s")
+def manners(figures: Figures) -> str:
+    """Return the table of how they end, and what they cost meanwhile."""
+    columns = [("after SIGTERM", 10), ("after SIGINT", 10), ("left by SIGKILL", 10)]
+    columns += [("stubborn", 1), ("second signal", 1), ("memory in KiB", 10)]
     rows = []
     for peer in figures.peers:
         calls = list(figures.sizes("system calls", peer))
-        ten = ("replaced", "reaped", "memory in KiB", "PSS in KiB")
-        row = [f"``{peer}``", *(figures.say(measure, peer, 10) for measure in ten)]
-        rows.append([*row, value(calls[-1] if calls else None)])
-    return table(head, rows, "16 16 16 16 16 20")
-
-
-def ends(figures: Figures) -> str:
-    """Return the table of how they end."""
-    head = ["", "After SIGTERM", "After SIGINT", "``kill -9``: left of 10"]
-    head += ["A deaf child ends", "A second signal"]
-    columns = [("after SIGTERM", 10), ("after SIGINT", 10), ("left by SIGKILL", 10)]
-    columns += [("stubborn", 1), ("second signal", 1)]
-    return table(head, cells(figures, *columns), "16 18 18 16 16 16")
+        found = [*(figures.say(measure, peer, n) for measure, n in columns)]
+        rows.append([f"``{peer}``", *found, value(calls[-1] if calls else None)])
+    head = ["", "SIGTERM", "SIGINT", "``kill -9``: left", "Deaf child"]
+    head += ["Second signal", "Memory", "Idle calls"]
+    return table(head, rows, "13 18 18 10 10 10 11 10")
 
 
 def growth(figures: Figures) -> str:
@@ -174,15 +154,15 @@ def growth(figures: Figures) -> str:
     for n in (10, 100, 1000, 5000):
         each = [figures.per_child(peer, n) for peer in ("boss.py", "C")]
         row = [f"{n:,}", *map(duration, each), factor(each[0] / each[1])]
-        rows.append([*row, figures.say("memory in KiB", "boss.py", n)])
-    head = ("Children", "``boss.py``, each", "C, each", "Ratio", "Memory")
-    return table(head, rows, "20 20 20 20 20")
+        kib = ("memory in KiB", "PSS in KiB")
+        rows.append([*row, *(figures.say(it, "boss.py", n) for it in kib)])
+    head = ("Children", "``boss.py``, each", "C, each", "Ratio", "Memory", "PSS")
+    return table(head, rows, "16 18 18 16 16 16")
 
 
 TABLES: dict[str, Callable[[Figures], str]] = {
-    "times": times,
-    "costs": costs,
-    "ends": ends,
+    "ratios": ratios,
+    "manners": manners,
     "growth": growth,
 }
 
@@ -211,7 +191,10 @@ class BenchTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the table."""
         self.env.note_dependency(str(EVIDENCE))
-        return self.parse_text_to_nodes(TABLES[self.arguments[0]](Figures(evidence())))
+        text = TABLES[self.arguments[0]](Figures(evidence()))
+        return [
+            nodes.container("", *self.parse_text_to_nodes(text), classes=["figures"])
+        ]
 
 
 class BenchRole(SphinxRole):

@@ -11,7 +11,7 @@ import bench_figures
 import bench_tables
 import pytest
 from bench.environments import Absent, packaged
-from bench.measures import calls
+from bench.manners import calls
 from bench.report import digests
 from bench_figures import Figures, evidence
 from support import FATAL, HANG, ROOT, SETTLE

@@ -19,7 +19,7 @@ from typing import Any
 from bench_figures import EVIDENCE as FILE
 from blocks.keeper import Kept
 
-from . import measures, report, storms
+from . import manners, measures, report, storms
 from .book import Book
 from .environments import ROOT, Absent, compile_all, system
 from .peers import PEERS, Peer
@@ -124,9 +124,9 @@ def measure(asked: argparse.Namespace, bench: measures.Bench) -> None:
         if "deaths" in asked.parts:
             measures.deaths(bench)
         if "ends" in asked.parts:
-            measures.ends(bench)
+            manners.ends(bench)
     if "idle" in asked.parts:
-        measures.idle(bench)
+        manners.idle(bench)
     if "storms" in asked.parts:
         storms.storms(bench, 1 if asked.quick else storms.BOSSES)
     if "long" in asked.parts:

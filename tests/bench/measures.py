@@ -1,4 +1,4 @@
-"""The measures, each over all peers, so that what is compared is measured together.
+"""The measures of time, each over all peers: what is compared is measured together.
 
 * ``starts``: one boss after the other, alone.  *start*: from our starting it until the
   last child runs.  *from first to last*: from its first child's running to the last's.
@@ -7,61 +7,31 @@
 * ``deaths``: all peers run at once and rest; then a child of each is killed, one peer
   after the other.  *replaced*: from SIGKILL until the next one runs.  *reaped*: from
   SIGKILL until the kernel has forgotten the dead one.
-* ``ends``: all peers at once again, for what takes seconds: Ctrl-C's signal, SIGKILL of
-  the boss, a child that ignores SIGTERM, a second SIGTERM.
-* ``idle``: all peers at once, and nothing happens.
 
 A wait that takes longer than the patience is given up and counts as infinite.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import shutil
 import signal
-import subprocess
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from blocks.keeper import pidfds
-
-from .book import MEASURE, Book
+from .book import Book
 from .peers import Peer, Plan, Tell
-from .processes import (
-    End,
-    Fifo,
-    Started,
-    closing_all,
-    dead,
-    memory,
-    switches,
-)
-
-IDLE = 100
-"""How many children an idle boss has."""
-
-GRACE = 1
-"""Seconds; for children that ignore SIGTERM, where it can be set."""
-
-SECOND = 0.5
-"""Seconds from the first SIGTERM to the second."""
+from .processes import End, Fifo, Started, closing_all
+from .usage import memory
 
 KILLS = 3
 """How many children of our boss and of C are killed; one of the others, which may delay
 the next start of another child too.
 """
-
-LEFT_AFTER = 1.0
-"""Seconds after the boss's SIGKILL at which we count who is left."""
 
 
 @dataclass(frozen=True)
@@ -192,123 +162,3 @@ def _kill_some(bench: Bench, peer: Peer, boss: Started, size: int, kills: int) -
         bench.book.add("replaced", peer.name, size, found.runs)
         if found.reaped is not None:
             bench.book.add("reaped", peer.name, size, found.reaped)
-
-
-Case = Callable[[Bench, Peer, Started], None]
-
-
-def _interrupted(bench: Bench, peer: Peer, boss: Started) -> None:
-    end = boss.end(signal.SIGINT)
-    bench.book.say("after SIGINT", peer.name, bench.few, in_words(end))
-
-
-def _terminated(bench: Bench, peer: Peer, boss: Started) -> None:
-    if peer.stop is not signal.SIGTERM:
-        end = boss.end(signal.SIGTERM)
-        bench.book.say("after SIGTERM", peer.name, bench.few, in_words(end))
-
-
-def _killed(bench: Bench, peer: Peer, boss: Started) -> None:
-    with pidfds([*boss.runs]) as children:
-        os.kill(boss.pid, signal.SIGKILL)
-        time.sleep(LEFT_AFTER)
-        left = len(children) - len(dead(children))
-    bench.book.say("left by SIGKILL", peer.name, bench.few, str(left))
-
-
-def _stubborn(bench: Bench, peer: Peer, boss: Started) -> None:
-    end = boss.end(peer.stop)
-    bench.book.add("stubborn", peer.name, 1, end.gone)
-    bench.book.say("stubborn", peer.name, 1, in_words(end))
-
-
-def _twice(bench: Bench, peer: Peer, boss: Started) -> None:
-    end = boss.end(peer.stop, peer.stop, pause=SECOND)
-    bench.book.add("second signal", peer.name, 1, end.gone)
-
-
-def ends(bench: Bench) -> None:
-    """Let each peer end in all ways that take seconds, all at once."""
-    bench.tell("ends: all peers, all ways")
-    few = bench.few
-    cases: list[tuple[Case, int, bool, int | None]] = [
-        (_interrupted, few, False, None),
-        (_terminated, few, False, None),
-        (_killed, few, False, None),
-        (_stubborn, 1, True, GRACE),
-        (_twice, 1, True, None),
-    ]
-    jobs = [
-        (case, size, deaf, grace, peer, bin_)
-        for (case, size, deaf, grace), (peer, bin_) in itertools.product(
-            cases, bench.peers
-        )
-        if not (deaf and peer.name == MEASURE)  # it has no grace
-    ]
-    all_run = threading.Barrier(len(jobs))
-
-    def work(job: tuple[Case, int, bool, int | None, Peer, Path]) -> Started:
-        case, size, deaf, grace, peer, bin_ = job
-        boss = bench.start(peer, bin_, size, deaf, grace if peer.grace else None)
-        ready = boss.wait_for(size) is not None
-        all_run.wait()
-        time.sleep(bench.rest)
-        if ready:
-            case(bench, peer, boss)
-        return boss
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        bosses = list(pool.map(work, jobs))
-    with closing_all(bosses):
-        pass
-
-
-def idle(bench: Bench) -> None:
-    """Let all peers wait, and count their context switches and system calls."""
-    size = min(IDLE, bench.many)
-    bench.tell(f"idle: all peers, for {bench.idle:g} seconds")
-    bosses: list[Started] = []
-    with closing_all(bosses):
-        for peer, bin_ in bench.peers:
-            own = min(size, peer.most)
-            boss = bench.start(peer, bin_, own)
-            bosses.append(boss)
-            if boss.wait_for(own) is None:
-                bench.failed("idle", peer, own, boss)
-        time.sleep(1 + bench.rest)
-        groups = [boss.helpers() for boss in bosses]
-        before = [switches(pids) for pids in groups]
-        time.sleep(bench.idle)
-        after = [switches(pids) for pids in groups]
-        for (peer, _), old, new in zip(bench.peers, before, after, strict=True):
-            own = min(size, peer.most)
-            bench.book.add("context switches", peer.name, own, new - old)
-        _count_calls(bench, groups, size)
-
-
-def _count_calls(bench: Bench, groups: list[list[int]], size: int) -> None:
-    if shutil.which("strace") is None:
-        return bench.book.say("system calls", "strace", size, "not installed")
-    tracers = []
-    for number, pids in enumerate(groups):
-        file = bench.scratch / f"calls-{number}"
-        targets = ",".join(map(str, pids))
-        command = ["strace", "-f", "-qq", "-o", str(file), "-p", targets]
-        tracers.append((file, subprocess.Popen(command, stderr=subprocess.DEVNULL)))
-    time.sleep(bench.idle)
-    for (peer, _), (file, tracer) in zip(bench.peers, tracers, strict=True):
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait()
-        own = min(size, peer.most)
-        bench.book.add("system calls", peer.name, own, calls(file.read_text()))
-    return None
-
-
-def calls(trace: str) -> int:
-    """Return how many system calls have been made, by what strace has written.
-
-    The first of each thread is not counted: it is the wait that the thread was in, made
-    again after strace has interrupted it to attach.
-    """
-    found = Counter(re.findall(r"^(\d+) +\w+\(", trace, re.MULTILINE))
-    return sum(found.values()) - len(found)

@@ -20,7 +20,8 @@ from blocks.keeper import pidfds
 from .environments import ROOT
 from .measures import Bench
 from .peers import Peer, Plan, ours
-from .processes import SEES_REAPING, Started, memory, reaped
+from .processes import SEES_REAPING, Started, reaped
+from .usage import memory
 
 BOSSES = 10
 WAVES = 100
