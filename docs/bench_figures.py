@@ -95,6 +95,11 @@ class Figures:
         row = self._rows["from first to last", peer, children]
         return float(row["median"] / (children - 1))
 
+    def bytes_each(self, peer: str, children: int) -> float:
+        """Return the bytes of memory that a boss needs for each child but the first."""
+        one, all_ = (self._rows["memory in KiB", peer, n] for n in (1, children))
+        return float((all_["median"] - one["median"]) * 1024 / (children - 1))
+
     def rate(self, peer: str, children: int) -> float:
         """Return how many deaths a second a storm has, replaced ones."""
         row = self._rows["storm", peer, children]

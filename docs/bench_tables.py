@@ -210,12 +210,20 @@ class BenchRole(SphinxRole):
             return [], [self.inliner.reporter.error(error, line=self.lineno)]
 
 
+DERIVED: dict[str, Callable[[Figures, str, int], str]] = {
+    "rate": lambda it, peer, n: factor(it.rate(peer, n)),
+    "share": lambda it, peer, n: f"{it.rate(peer, n) / it.rate('C', n):.2f}",
+    "bytes": lambda it, peer, n: f"{it.bytes_each(peer, n):,.0f}",
+}
+"""Deaths a second in a storm; the same beside C's; bytes of memory for each child."""
+
+
 def phrase(text: str) -> str:
     """Return what a role's text stands for.
 
-    It is ``[ratio] MEASURE PEER CHILDREN``; or ``rate PEER CHILDREN``, the deaths a
-    second in a storm, or ``share PEER CHILDREN``, that beside C's; or a key of the
-    record, such as ``system``, or ``peers``.
+    It is a key of the record, such as ``system``, or ``peers``; or a measure, a peer
+    and a number of children, with ``ratio`` in front for a ratio; or the same with one
+    of ``DERIVED`` in place of the measure.
 
     Raises:
         KeyError: there is no such figure.
@@ -228,16 +236,12 @@ def phrase(text: str) -> str:
         return str(figures.record[text])
     *words_, peer, number = text.split()
     measure, children = " ".join(words_), int(number)
-    if measure == "rate":
-        return factor(figures.rate(peer, children))
-    if measure == "share":
-        return f"{figures.rate(peer, children) / figures.rate('C', children):.2f}"
-    if measure.startswith("ratio "):
-        found = figures.row(measure.removeprefix("ratio "), peer, children) or {}
-        return factor(found["ratio"])
-    if (row := figures.row(measure, peer, children)) is None:
+    if measure in DERIVED:
+        return DERIVED[measure](figures, peer, children)
+    row = figures.row(measure.removeprefix("ratio "), peer, children)
+    if row is None:
         raise KeyError(text)
-    return value(row)
+    return factor(row["ratio"]) if measure.startswith("ratio ") else value(row)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
