@@ -1,6 +1,7 @@
 """The bench runs, is honest about who fails, leaves nothing, and the page shows it."""
 
 import json
+import os
 import re
 import signal
 import sys
@@ -12,6 +13,7 @@ import bench_tables
 import pytest
 from bench.environments import Absent, packaged
 from bench.manners import calls
+from bench.processes import held
 from bench.report import digests
 from bench_figures import Figures, evidence
 from support import FATAL, HANG, ROOT, SETTLE
@@ -136,6 +138,16 @@ with closing_all([boss]):
         assert program.wait().code == 0
 
 
+def test_only_who_is_below_us_is_held() -> None:
+    with Program(["sleep", str(FATAL)]) as ours:
+        with held([os.getppid(), ours.pid, os.getpid()]) as fds:
+            assert len(fds) == 1
+        gone = ours.pid
+        ours.send(signal.SIGKILL)
+    with held([gone]) as fds:
+        assert fds == []
+
+
 def test_a_killed_bench_leaves_nothing(tmp_path: Path) -> None:
     cache = {"XDG_CACHE_HOME": str(tmp_path)}
     with Program(quick(), env=PATHS | cache) as bench:
@@ -153,6 +165,14 @@ def test_without_a_compiler_there_is_one_clear_line(tmp_path: Path) -> None:
         assert bench.wait().code == 2
         (line,) = bench.lines()
     assert line == "bench: no C compiler (cc), and so nothing to compare with"
+
+
+def test_without_descriptors_there_is_one_clear_line() -> None:
+    command = " ".join(quick()[:-1])
+    with Program(["sh", "-c", f"ulimit -n 64; exec {command} 99"], env=PATHS) as bench:
+        assert bench.wait().code == 2
+        (line,) = bench.lines()
+    assert line == "bench: 298 descriptors are needed, and 64 allowed: see --sizes"
 
 
 def test_what_is_not_there_is_absent() -> None:

@@ -35,9 +35,6 @@ QUICK_PATIENCE = 5.0
 LONGEST = 3600.0
 """Seconds; a run that takes longer hangs."""
 
-DESCRIPTORS = 20_000
-"""How many we ask for; some peers hold several for each child, and we one."""
-
 COMPARED = ("peers", "parts", "sizes", "quick")
 EVIDENCE = FILE.relative_to(ROOT)
 
@@ -137,7 +134,11 @@ def inside(asked: argparse.Namespace) -> int:
     """Measure, below a keeper; return the exit status."""
     adopt_orphans()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, DESCRIPTORS), hard))
+    if hard < (needed := 100 + 2 * max(asked.sizes)):  # a pidfd for each of a peer's
+        text = f"{needed} descriptors are needed, and {hard} allowed: see --sizes"
+        print(f"bench: {text}", file=sys.stderr)
+        return 2
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(needed, min(hard, 20_000)), hard))
     book = Book(QUICK_PATIENCE if asked.quick else PATIENCE)
     with tempfile.TemporaryDirectory(prefix="fatal-signals-bench-") as folder:
         compiled, scratch = Path(folder, "compiled"), Path(folder, "scratch")

@@ -20,12 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from blocks.keeper import pidfds
-
 from .book import MEASURE
 from .measures import Bench, in_words
 from .peers import Peer
-from .processes import Started, closing_all, dead
+from .processes import Started, closing_all, dead, held
 from .usage import switches
 
 GRACE = 1
@@ -55,7 +53,7 @@ def terminated(bench: Bench, peer: Peer, boss: Started) -> None:
 
 def killed(bench: Bench, peer: Peer, boss: Started) -> None:
     """Kill the boss, and count its children a second later."""
-    with pidfds([*boss.runs]) as children:
+    with held(boss.runs) as children:
         os.kill(boss.pid, signal.SIGKILL)
         time.sleep(LEFT_AFTER)
         left = len(children) - len(dead(children))

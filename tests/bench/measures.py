@@ -111,9 +111,10 @@ def _start_and_stop(bench: Bench, peer: Peer, boss: Started, size: int) -> None:
     if seen is None:
         book.add("start", peer.name, size, float("inf"))
         return bench.failed("start", peer, size, boss)
-    book.add("start", peer.name, size, max(seen) - boss.began)
+    first, last = min(seen.values()), max(seen.values())
+    book.add("start", peer.name, size, last - boss.began)
     if size > 1:
-        book.add("from first to last", peer.name, size, max(seen) - min(seen))
+        book.add("from first to last", peer.name, size, last - first)
     time.sleep(max(bench.rest, peer.rest))
     pss, alone = memory(boss.helpers())
     book.add("PSS in KiB", peer.name, size, pss)

@@ -41,10 +41,30 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+@contextmanager
+def held(pids: Iterable[int]) -> Iterator[list[int]]:
+    """Hold a pidfd for each of these that is below us, dead or alive.
+
+    A number that we have known may be a stranger's by now: after a hundred thousand
+    deaths each has been used several times.  So we look who is below us when we hold
+    it, since then it can't become anybody else's.
+    """
+    known = [*pids]
+    with pidfds(known) as fds:
+        below = {*descendants(os.getpid())}
+        yield [fd for fd in fds if _pid(fd) in below]
+
+
+def _pid(pidfd: int) -> int:
+    """Return whose pidfd it is; -1 when it has been reaped."""
+    text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+    return int(text.partition("\nPid:")[2].split()[0])
+
+
 def sweep() -> None:
     """Kill and reap everything below us."""
     while below := descendants(os.getpid()):
-        with pidfds(below) as fds:
+        with held(below) as fds:
             for fd in fds:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(fd, signal.SIGKILL)
@@ -151,22 +171,22 @@ class Started:
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
 
-    def wait_for(self, children: int) -> list[float] | None:
+    def wait_for(self, children: int) -> dict[int, float] | None:
         """Wait until so many more children have said that they run.
 
         Returns:
-            When each of them did; None: the patience or the boss has ended before it.
+            When each of them did, by its pid; None: the patience or the boss has ended
+            before it.
         """
-        seen: list[float] = []
+        seen: dict[int, float] = {}
         deadline = time.monotonic() + self.patience
         poll = _poll([self.fifo.fd, self._pidfd], select.POLLIN)
         while len(seen) < children:
             found = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
             if self.fifo.fd not in found:
                 return None
-            more = self.fifo.read()
-            self.runs |= more
-            seen += more.values()
+            seen |= self.fifo.read()
+            self.runs |= seen
             time.sleep(LULL)
         return seen
 
@@ -175,7 +195,7 @@ class Started:
         return [self.pid, *(p for p in descendants(self.pid) if p not in self.runs)]
 
     def members(self) -> list[int]:
-        """Return all that the boss has started."""
+        """Return all that the boss has started, and numbers that are used no more."""
         return [*{*descendants(self.pid), *self.runs}]
 
     def end(self, *signals: int, pause: float = 0.0) -> End:
@@ -183,7 +203,7 @@ class Started:
 
         The time counts from the last of them.
         """
-        with pidfds(self.members()) as members:
+        with held(self.members()) as members:
             told = time.monotonic()
             for number, signum in enumerate(signals):
                 if number and self._wait(pause):
@@ -208,7 +228,10 @@ class Started:
 
     def kill_child(self, pid: int) -> Replaced:
         """Kill a child; see when it has been reaped and when the next one runs."""
-        pidfd = os.pidfd_open(pid)
+        with held([pid]) as (pidfd,):
+            return self._kill_child(pidfd)
+
+    def _kill_child(self, pidfd: int) -> Replaced:
         waiting = {self.fifo.fd: select.POLLIN}
         if SEES_REAPING:
             waiting[pidfd] = 0  # POLLHUP comes unasked
@@ -225,7 +248,6 @@ class Started:
                 at[fd] = now - told
             if self._pidfd in dict(found):
                 break  # it has taken all down
-        os.close(pidfd)
         fresh = self.fifo.read()
         self.runs |= fresh
         runs = min(fresh.values(), default=float("inf")) - told
@@ -233,7 +255,7 @@ class Started:
 
     def close(self) -> None:
         """Kill the boss, and what we know that it has started; see :func:`sweep`."""
-        with pidfds(self.members()) as members:
+        with held(self.members()) as members:
             self._process.kill()
             self._process.wait()
             for fd in members:

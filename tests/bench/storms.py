@@ -14,13 +14,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-
-from blocks.keeper import pidfds
+from typing import NamedTuple
 
 from .environments import ROOT
 from .measures import Bench
 from .peers import Peer, Plan, ours
-from .processes import SEES_REAPING, Started, reaped
+from .processes import SEES_REAPING, Started, held, reaped
 from .usage import memory
 
 BOSSES = 10
@@ -33,21 +32,28 @@ FASTER = {
 """Edits of the boss, so that its children come back as fast as they die."""
 
 
-def kill_all(boss: Started, pids: Iterable[int]) -> tuple[float, int] | None:
-    """Kill children; see how long it takes until as many run again.
+class Wave(NamedTuple):
+    """What came of killing many children at once."""
 
-    Returns:
-        The seconds, and how many of the dead had not been reaped then; None: the
-        patience has ended before it.
-    """
-    with pidfds([*pids]) as victims:
+    seconds: float
+    """Until as many run again."""
+    not_reaped: int
+    """How many of the dead had not been reaped then."""
+    runs: list[int]
+    """The pids of the new ones."""
+
+
+def kill_all(boss: Started, pids: Iterable[int]) -> Wave | None:
+    """Kill children; None: their patience has ended before as many ran again."""
+    with held(pids) as victims:
         told = time.monotonic()
         for victim in victims:
             signal.pidfd_send_signal(victim, signal.SIGKILL)
         seen = boss.wait_for(len(victims))
         if seen is None:
             return None
-        return max(seen) - told, len(victims) - len(reaped(victims))
+        not_reaped = len(victims) - len(reaped(victims))
+        return Wave(max(seen.values()) - told, not_reaped, [*seen])
 
 
 def storms(bench: Bench, bosses: int = BOSSES) -> None:
@@ -61,13 +67,12 @@ def storms(bench: Bench, bosses: int = BOSSES) -> None:
                     bench.failed("storm", peer, size, boss)
                     continue
                 time.sleep(bench.rest)
-                found = kill_all(boss, boss.runs)
-                if found is None:
-                    bench.book.add("storm", peer.name, size, float("inf"))
-                    continue
-                bench.book.add("storm", peer.name, size, found[0])
-                if SEES_REAPING:
-                    bench.book.add("storm: not reaped", peer.name, size, found[1])
+                wave = kill_all(boss, boss.runs)
+                seconds = wave.seconds if wave else float("inf")
+                bench.book.add("storm", peer.name, size, seconds)
+                if wave and SEES_REAPING:
+                    name = "storm: not reaped"
+                    bench.book.add(name, peer.name, size, wave.not_reaped)
 
 
 def long_storm(bench: Bench, waves: int = WAVES) -> None:
@@ -76,20 +81,16 @@ def long_storm(bench: Bench, waves: int = WAVES) -> None:
     peer, bin_ = next(it for it in bench.peers if it[0].name == "boss.py")
     hasty = replace(peer, command=_hasty)
     with bench.running(hasty, bin_, size) as boss:
-        if boss.wait_for(size) is None:
-            return bench.failed("long storm", peer, size, boss)
-        living = set(boss.runs)
-        for wave in range(waves + 1):
-            if wave in (1, waves):  # the first wave fills what grows once
-                _note(bench, peer, boss, size * wave)
-            if wave == waves:
-                break
-            if wave % 10 == 0:
-                bench.tell(f"long storm: {wave * size} deaths")
-            before = set(boss.runs)
-            if kill_all(boss, living) is None:
+        living = [*(boss.wait_for(size) or ())]
+        for number in range(1, waves + 1):
+            wave = kill_all(boss, living)
+            if wave is None or len(living) < size:
                 return bench.failed("long storm", peer, size, boss)
-            living = set(boss.runs) - before
+            living = wave.runs
+            if number in (1, waves):  # the first wave fills what grows once
+                _note(bench, peer, boss, number * size)
+            if number % 10 == 0:
+                bench.tell(f"long storm: {number * size} deaths")
     return None
 
 
