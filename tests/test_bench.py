@@ -291,6 +291,10 @@ def test_what_the_page_says_of_our_boss() -> None:
         assert after <= before * 1.02
     assert figure("start", "C", 10) < figure("start", "s6", 10)
     assert figure("start", "s6", 10) < figure("start", "boss.py", 10)
+    storm = figures.row("storm", "boss.py", 1000)
+    assert storm
+    assert (storm["samples"], storm["children"]) == (10, 1000)
+    assert figures.say("storm: not reaped", "boss.py", 1000) == "0"
     assert figures.per_child("boss.py", 5000) < 1.2 * figures.per_child("boss.py", 100)
     for peer in ("s6", "runit", "tini", "dumb-init", "cotyledon"):
         smaller = figure("memory in KiB", peer, 10)
