@@ -180,6 +180,17 @@ def test_what_is_not_there_is_absent() -> None:
         packaged("no-such-init", "no-such-package")
 
 
+def test_who_may_not_be_traced_has_no_count(tmp_path: Path) -> None:
+    file = tmp_path / "strace"
+    file.write_text("#!/bin/sh\nexit 1\n")
+    file.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path)}
+    with Program(quick("--parts", "idle", "--json"), env=PATHS | path) as bench:
+        assert bench.wait().code == 0, bench.report()
+        assert '"context switches", "peer": "boss.py"' in bench.output
+        assert "system calls" not in bench.output
+
+
 def test_the_wait_that_strace_finds_is_no_call() -> None:
     trace = """\
 7 restart_syscall(<... resuming interrupted read ...> <unfinished ...>

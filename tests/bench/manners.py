@@ -140,10 +140,12 @@ def idle(bench: Bench) -> None:
         if shutil.which("strace"):
             counts = _count_calls(bench, groups)
             for name, size, count in zip(names, sizes, counts, strict=True):
-                bench.book.add("system calls", name, size, count)
+                if count is not None:
+                    bench.book.add("system calls", name, size, count)
 
 
-def _count_calls(bench: Bench, groups: list[list[int]]) -> list[int]:
+def _count_calls(bench: Bench, groups: list[list[int]]) -> list[int | None]:
+    """Return the counts; None where strace may not attach, which is not zero."""
     tracers: list[tuple[Path, subprocess.Popen[bytes]]] = []
     for number, pids in enumerate(groups):
         file = bench.scratch / f"calls-{number}"
@@ -151,10 +153,12 @@ def _count_calls(bench: Bench, groups: list[list[int]]) -> list[int]:
         command = ["strace", "-f", "-qq", "-o", str(file), "-p", targets]
         tracers.append((file, subprocess.Popen(command, stderr=subprocess.DEVNULL)))
     time.sleep(bench.idle)
+    traced = [tracer.poll() is None for _, tracer in tracers]
     for _, tracer in tracers:
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
-    return [calls(file.read_text()) for file, _ in tracers]
+    found = zip(tracers, traced, strict=True)
+    return [calls(file.read_text()) if still else None for (file, _), still in found]
 
 
 def calls(trace: str) -> int:
