@@ -149,7 +149,7 @@ def test_only_who_is_below_us_is_held() -> None:
 
 
 def test_a_killed_bench_leaves_nothing(tmp_path: Path) -> None:
-    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    cache = {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     with Program(quick(), env=PATHS | cache) as bench:
         bench.wait_for("deaths: C")
         assert len(descendants(bench.keeper)) > 5
