@@ -4,7 +4,7 @@
 BIN = .venv/bin
 PACKAGES = docs reference fatal_signals tests
 
-.PHONY: help html test check test-site test-all evidence mutants soak format clean
+.PHONY: help html test check test-site test-all evidence bench mutants soak format clean
 
 help:
 	@echo 'make html      build the handbook and say where to open it'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-site look at the built handbook in Chromium: links, search, axe-core'
 	@echo 'make test-all  make test, on every Python from 3.11 up that is installed'
 	@echo 'make evidence  record the evidence again (needs strace, Python 2.7, 3.6, 3.11 to 3.13)'
+	@echo 'make bench     the boss beside its peers and beside C, ten minutes (needs cc)'
 	@echo 'make mutants   change the modules at one place each: do the tests notice?'
 	@echo 'make soak      loops and bosses under signals for MINUTES=10'
 	@echo 'make format    format the code'
@@ -40,6 +41,9 @@ test-site: .venv/site
 
 test-all: .venv/made
 	@$(BIN)/python tests/every_python.py $(PYTEST)
+
+bench: .venv/made
+	@PYTHONPATH=docs:tests $(BIN)/python -m bench $(BENCH)
 
 evidence: .venv/made
 	@cd docs && ../$(BIN)/python -m blocks

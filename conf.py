@@ -13,6 +13,7 @@ project_copyright = "2026, the Fatal Signals authors"
 version = release = "0.1"
 
 extensions = [
+    "bench_tables",
     "blocks.ledger",
     "boss_tables",
     "points_tables",
