@@ -27,15 +27,8 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
     """Copy the engine, the modules and these pages into an empty folder."""
     ignore = shutil.ignore_patterns("__pycache__")
     (folder / "docs").mkdir(parents=True)
-    for name in (
-        "conf.py",
-        "pyproject.toml",
-        "docs/conftest.py",
-        "docs/python.inv",
-        "docs/boss_tables.py",
-        "docs/points_tables.py",
-        "docs/policy_tables.py",
-    ):
+    tables = [f"docs/{file.name}" for file in (ROOT / "docs").glob("*.py")]
+    for name in ("conf.py", "pyproject.toml", "docs/python.inv", *tables):
         shutil.copy(ROOT / name, folder / name)
     for name in ("docs/blocks", "docs/_static", "docs/_templates", "reference"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
