@@ -762,6 +762,7 @@ class Boss:
         pass
 
     def _start(self, entry: _Entry) -> None:
+        self._log.flush()  # so that what it says comes after why it is started
         entry.started = time.monotonic()
         self._close(entry)  # that of its last life
         if entry.child.ready_fd is None:
