@@ -130,7 +130,7 @@ def ratios(figures: Figures) -> str:
         [f"``{peer}``", *(figures.ratio(measure, peer, n) for measure, n in columns)]
         for peer in figures.peers
     ]
-    head = ["", *(f"{measure} {n:,}" for measure, n in columns)]
+    head = ["Boss", *(f"{measure} {n:,}" for measure, n in columns)]
     return table(head, rows, "16 10 10 10 10 10 10 10 12 10")
 
 
@@ -143,7 +143,7 @@ def manners(figures: Figures) -> str:
         calls = list(figures.sizes("system calls", peer))
         found = [*(figures.say(measure, peer, n) for measure, n in columns)]
         rows.append([f"``{peer}``", *found, value(calls[-1] if calls else None)])
-    head = ["", "SIGTERM", "SIGINT", "``kill -9``: left", "Deaf child"]
+    head = ["Boss", "SIGTERM", "SIGINT", "``kill -9``: left", "Deaf child"]
     head += ["Second signal", "Memory", "Idle calls"]
     return table(head, rows, "13 18 18 10 10 10 11 10")
 
