@@ -14,7 +14,7 @@ import pytest
 from blocks.clocks import GLANCE
 from support import FATAL, ROOT, SETTLE, procfs, unguarded
 from support.bosses import BOSS, child_program
-from support.killed import BRIEF, FORKS, HANGS, sweep_boss
+from support.killed import BRIEF, FORKS, HANGS, sweep_boss, write_family
 from support.program import Program
 
 from fatal_signals.inject import InjectionError, Report, Run
@@ -550,7 +550,7 @@ def test_a_restart_that_does_not_look_is_found(tmp_path: Path) -> None:
     assert text.count(looks) == 1
     (tmp_path / "restart_check.py").write_text(text.replace(looks, ""))
     (tmp_path / "boss.py").write_text(BOSS.read_text())
-    unguarded.write_family(tmp_path)
+    write_family(tmp_path)
     calls = unguarded.calls(tmp_path)
     at_rest = next(call for call in calls if call.name == "kill")
     wrong = unguarded.try_point(tmp_path, at_rest, boss=tmp_path / "boss.py")

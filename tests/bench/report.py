@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
 
 from bench_figures import value
-
-from .environments import HERE, ROOT
+from record_points import measured
 
 MEASURED = (
-    ROOT / "reference" / "boss.py",
-    ROOT / "reference" / "restart_check.py",
-    HERE / "boss.c",
-    HERE / "pause.c",
+    "reference/boss.py",
+    "reference/restart_check.py",
+    "tests/bench/boss.c",
+    "tests/bench/pause.c",
 )
 """The files that the figures are about: when one changes, they are out of date."""
 
 
 def digests() -> dict[str, str]:
     """Return the digests of the files that the figures are about."""
-    return {
-        str(file.relative_to(ROOT)): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        for file in MEASURED
-    }
+    return measured(*MEASURED)
 
 
 def as_json(head: dict[str, Any], rows: Iterable[dict[str, Any]]) -> str:

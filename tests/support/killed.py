@@ -56,6 +56,13 @@ if (there, boss.wait()) != (3, -15):
 """A plain restart: it has to give exactly one set, whatever was left."""
 
 
+def write_family(folder: Path) -> Path:
+    """Write the file of a boss with three children, and return it."""
+    file = folder / "boss.toml"
+    file.write_text("\n".join(child(name, **keys) for name, keys in FAMILY))
+    return file
+
+
 def nothing_outlives(run: Run) -> None:
     """Check a boss's death by SIGKILL, and that of everybody below it."""
     assert run.died_by == signal.SIGKILL, f"{run}\n{run.output}"
@@ -105,8 +112,7 @@ def sweep_boss(
         parallel: how many at once.
         progress: is called after each point.
     """
-    file = folder / "boss.toml"
-    file.write_text("\n".join(child(name, **keys) for name, keys in FAMILY))
+    file = write_family(folder)
     kills = signum == signal.SIGKILL
     command = [python, str(boss), file.name]
     return every_syscall(

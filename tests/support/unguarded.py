@@ -24,8 +24,8 @@ from pathlib import Path
 from fatal_signals.inject.syscalls import LAST_CALLS, Call, read_log
 
 from . import procfs
-from .bosses import BOSS, child, child_program, pid_in
-from .killed import FAMILY, START_AGAIN
+from .bosses import BOSS, child_program, pid_in
+from .killed import FAMILY, START_AGAIN, write_family
 from .program import Program
 
 WITHOUT_GUARD = """
@@ -107,12 +107,6 @@ def sweep(
     with ThreadPoolExecutor(workers) as pool:
         shares = [todo[n::workers] for n in range(workers)]
         return {call: w for part in pool.map(work, shares) for call, w in part.items()}
-
-
-def write_family(folder: Path) -> None:
-    """Write the file of a boss with three children."""
-    tables = [child(name, **keys) for name, keys in FAMILY]
-    (folder / "boss.toml").write_text("\n".join(tables))
 
 
 def all_calls(python: str = sys.executable) -> list[Call]:
