@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from support import FATAL, HANG
@@ -16,6 +16,7 @@ from support.procfs import children
 from support.program import Program
 
 from fatal_signals.inject import InjectionError, Report, Run, every_point, script
+from fatal_signals.inject.nursery import Nursery, Order, apart
 
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
 
@@ -246,7 +247,54 @@ def test_what_is_left_behind_is_told_and_gone() -> None:
         plain()
 
     report = sweep(life, lambda run: not run.left, signum=signal.SIGURG, most=6, seed=1)
-    assert any("left 1 process" in tried.why for tried in report.failures)
+    assert [tried.run.left for tried in report.failures] == [1] * 6
+    assert all("left 1 process" in tried.why for tried in report.failures)
+
+
+def left_by_two() -> list[tuple[str, int]]:
+    """One leaves a process and goes on; meanwhile another one ends, having left none.
+
+    Return, in the order in which they end, who they are and what is held against them.
+    """
+    (left, leave), (done, finish) = os.pipe(), os.pipe()
+
+    def work(leash: int, _: object) -> list[tuple[str, int]]:
+        runs = Nursery(FATAL, leash).run(
+            [Order("first", first), Order("second", second)]
+        )
+        second_ended = next(runs)
+        os.write(finish, b"x")
+        return [(born.key, born.left) for born in (second_ended, next(runs))]
+
+    def first(*_: object) -> NoReturn:
+        if not os.fork():
+            if not os.fork():
+                os.setsid()
+                os.write(leave, b"x")
+                signal.pause()
+            os._exit(0)
+        os.wait()
+        os.read(done, 1)
+        os._exit(0)
+
+    def second(*_: object) -> NoReturn:
+        os.read(left, 1)
+        os._exit(0)
+
+    try:
+        ended: list[tuple[str, int]] = apart(work, print)
+        return ended
+    finally:
+        for fd in (left, leave, done, finish):
+            os.close(fd)
+
+
+def test_what_is_left_behind_is_told_of_the_one_that_left_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert left_by_two() == [("second", 0), ("first", 1)]
+    monkeypatch.setattr("fatal_signals.inject.nursery._mark_of", lambda pid: -1)
+    assert left_by_two() == [("second", 1), ("first", 0)]
 
 
 def test_a_forked_child_that_falls_through_reports_nothing() -> None:

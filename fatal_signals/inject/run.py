@@ -79,7 +79,7 @@ class Run:
         if self.changed:
             words += f", changed {', '.join(self.changed)}"
         if self.left:
-            words += f", left {self.left} processes"
+            words += f", left {self.left} process{'es' if self.left > 1 else ''}"
         return words
 
 
