@@ -1,6 +1,6 @@
 """What do the tests not notice?  One change in a module at a time: ``make mutants``.
 
-``PYTHONPATH=docs python tests/mutants.py [--command suite|docs] [MODULE ...]``
+``PYTHONPATH=docs python tests/mutants.py [OPTIONS] [MODULE ...]``
 
 A twin breaks a promise on purpose.  A mutant breaks whatever a machine thinks of: an
 operator, a number, a loop, a statement.  The mutants come from cosmic-ray, which has no
@@ -9,16 +9,19 @@ operator that drops a statement; that one is ours.  Annotations are left alone.
 Each mutant is tried in a private copy of the project, of which there is one for each
 processor, by the module's own tests.  It is killed when one of them fails, or hangs.
 No test that knows the module's text is among them, by an edit or by its digest, such as
-those of the twins: it would kill everything.
+those of the twins: it would kill everything.  The tests run in a pid namespace: with a
+number changed, a mutant may send SIGKILL to -1, which means all that it can see.
 
 A mutant that changes nothing a caller can see is equivalent.  Those stand, each with
 its reason, in ``mutants.toml``, known by the changed lines' code before and after.
 The exit status is 1 when a mutant survived that is not listed, or when a listed one was
 killed or is not among the mutants any more.
 
+``--sample N`` tries some of them, by a seed that it prints.
+
 ``--command docs`` asks how many mutants the handbook alone notices: the pages that
-import or include the module.  It is slow, so it takes a sample, by a seed that it
-prints; and it only tells, since pages are for readers.
+import or include the module.  It is slow, so it takes a sample in any case; and it only
+tells, since pages are for readers.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ import argparse
 import ast
 import difflib
 import os
-import random
 import re
 import shlex
 import shutil
@@ -42,6 +44,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
+from random import Random, randrange
 from typing import Any
 
 from blocks.keeper import Kept
@@ -188,10 +191,22 @@ def docs(module: str) -> list[str]:
     return [" ".join(str(file.relative_to(ROOT)) for file in files)]
 
 
+def apart() -> list[str]:
+    """Return the words of a command that sees, and can signal, nobody but its own.
+
+    The namespace has an init of ours, so that orphans are reaped as they are outside.
+    """
+    as_user = ["--user", "--map-current-user"] if os.getuid() else []
+    options = ["--pid", "--fork", "--kill-child", "--mount-proc"]
+    init = [sys.executable, str(ROOT / "reference" / "pid1.py")]
+    return ["unshare", *as_user, *options, *init]
+
+
 def fails(folder: Path, arguments: str) -> bool:
     """Return whether pytest fails, hangs or breaks in a copy of the project."""
     options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *options, *shlex.split(arguments)]
+    pytest = [sys.executable, "-m", "pytest", *options, *shlex.split(arguments)]
+    command = [*apart(), *pytest]
     environment = {**os.environ, "FATAL_SECONDS": str(HANG), "PYTEST_ADDOPTS": ""}
     environment.pop("MODULES_UNDER_TEST", None)
     # Two mutants can be of one second and one length: a cached one would run again.
@@ -255,10 +270,18 @@ class Workshop:
         self._copies.put(folder)
 
 
-def try_suite(workshop: Workshop, module: str) -> int:
-    """Try all mutants of a module by its tests; return how many are in the way."""
-    mutants, listed = mutants_of(module), equivalents(module)
-    print(f"{module}: {len(mutants)} mutants", flush=True)
+def drawn(mutants: list[Mutant], most: int | None, chance: Random) -> list[Mutant]:
+    """Return a sample of mutants, or all where nobody has said how many."""
+    return mutants if most is None else chance.sample(mutants, min(most, len(mutants)))
+
+
+def try_suite(
+    workshop: Workshop, module: str, sample: int | None, chance: Random
+) -> int:
+    """Try a module's mutants by its tests; return how many are in the way."""
+    all_of_them, listed = mutants_of(module), equivalents(module)
+    mutants = drawn(all_of_them, sample, chance)
+    print(f"{module}: {len(mutants)} of {len(all_of_them)} mutants", flush=True)
     workshop.must_pass(runs := suite(module))
     survivors = workshop.survivors(runs, mutants)
     open_ones = [mutant for mutant in survivors if mutant.key not in listed]
@@ -271,8 +294,8 @@ def try_suite(workshop: Workshop, module: str) -> int:
         print(f"\n{mutant.diff}")
     wrong = 0
     for key in sorted(listed):
-        alike = [mutant for mutant in mutants if mutant.key == key]
-        if not alike or not set(alike) <= set(survivors):
+        alike = [mutant for mutant in all_of_them if mutant.key == key]
+        if not alike or not set(alike) & set(mutants) <= set(survivors):
             wrong += 1
             print(f"\n{LISTED.name} lists a mutant of {module} that", end=" ")
             print("was killed:" if alike else "is none any more:")
@@ -281,12 +304,12 @@ def try_suite(workshop: Workshop, module: str) -> int:
 
 
 def try_docs(
-    workshop: Workshop, module: str, sample: int, chance: random.Random
+    workshop: Workshop, module: str, sample: int | None, chance: Random
 ) -> None:
     """Try a sample of a module's mutants by the pages that use it, and tell."""
     listed = equivalents(module)
     mutants = [mutant for mutant in mutants_of(module) if mutant.key not in listed]
-    mutants = chance.sample(mutants, min(sample, len(mutants)))
+    mutants = drawn(mutants, SAMPLE if sample is None else sample, chance)
     print(f"{module}: a sample of {len(mutants)} mutants", flush=True)
     workshop.must_pass(runs := docs(module))
     killed = len(mutants) - len(workshop.survivors(runs, mutants))
@@ -299,20 +322,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", default=MODULES)
     parser.add_argument("--command", choices=("suite", "docs"), default="suite")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help="of each, for docs")
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--sample", type=int, help="how many of each")
+    parser.add_argument("--seed", type=int, default=randrange(1_000_000))
     options = parser.parse_args()
     in_the_way = 0
     with tempfile.TemporaryDirectory(prefix="fatal-signals-mutants-") as folder:
         workshop = Workshop(Path(folder))
-        if options.command == "docs":
+        if options.command == "docs" or options.sample is not None:
             print(f"seed {options.seed}", flush=True)
         for module in options.modules:
+            chance = Random(f"{options.seed} {module}")
             if options.command == "docs":
-                chance = random.Random(f"{options.seed} {module}")
                 try_docs(workshop, module, options.sample, chance)
             else:
-                in_the_way += try_suite(workshop, module)
+                in_the_way += try_suite(workshop, module, options.sample, chance)
     return 1 if in_the_way else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import sys
 import textwrap
@@ -14,13 +13,19 @@ import pytest
 from blocks.clocks import GLANCE
 from support import FATAL, ROOT, SETTLE, procfs, unguarded
 from support.bosses import BOSS, child_program
-from support.killed import BRIEF, FORKS, HANGS, sweep_boss, write_family
-from support.program import Program
+from support.killed import (
+    BRIEF,
+    FORKS,
+    HANGS,
+    needs_strace,
+    nothing_outlives,
+    sweep_boss,
+    write_family,
+)
+from support.program import Program, environment
 
 from fatal_signals.inject import InjectionError, Report, Run
 from fatal_signals.inject.syscalls import every_syscall, killed, read_log, stopped
-
-needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
 BARE = (sys.executable, "-I", "-S", "-c")
@@ -546,7 +551,7 @@ def test_a_restart_is_clean_when_boss_and_guard_were_killed_at_any_call(
 @needs_strace
 def test_a_restart_that_does_not_look_is_found(tmp_path: Path) -> None:
     looks = "            if not self._is_pid_1:\n                _end_earlier(key)\n"
-    text = BOSS.with_name("restart_check.py").read_text()
+    text = RESTART_CHECK.read_text()
     assert text.count(looks) == 1
     (tmp_path / "restart_check.py").write_text(text.replace(looks, ""))
     (tmp_path / "boss.py").write_text(BOSS.read_text())
@@ -567,3 +572,74 @@ def test_a_boss_that_forgets_a_stop_in_its_start_is_found(tmp_path: Path) -> Non
     twin.write_text(text.replace(start, start + forgets))
     report = sweep_boss(tmp_path, TERM, boss=twin, only=FORKS, patience=HANGS)
     assert "hung" in verdicts(report).values(), report.tried
+
+
+# The look before the start, and the guard
+
+RESTART_CHECK = BOSS.with_name("restart_check.py")
+
+HIDES = "(setsid sh -c 'echo; exec sleep 1000' &); exec sleep 1000"
+
+A_RUN = """
+import os, subprocess, sys
+sys.path.insert(0, os.getcwd())
+import restart_check as rc
+open("file", "w").close()
+run = rc.Run("file", remove=["socket"])
+run.adopt()
+run.guard()
+open("socket", "w").close()
+with run:
+    child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdout=-1)
+child.stdout.readline()
+run.finish()
+run.close()
+"""
+
+THE_NEXT_RUN = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+import restart_check as rc
+run = rc.Run("file", remove=["socket"])
+sys.exit(os.path.exists("socket") or bool(rc.left(rc.key_of("file"))))
+"""
+
+
+def sweep_run(folder: Path, most: int, text: str, settle: float = FATAL) -> Report:
+    """Send SIGKILL to a run at its calls; a next run has to begin each time."""
+    (folder / "restart_check.py").write_text(text)
+    (folder / "file").touch()
+    return every_syscall(
+        [sys.executable, "-c", A_RUN, HIDES],
+        nothing_outlives,
+        then=[sys.executable, "-c", THE_NEXT_RUN],
+        cwd=folder,
+        env=environment(),
+        seconds=FATAL,
+        settle=settle,
+        first='"file"',
+        most=most,
+    )
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    "most", [8, pytest.param(200, marks=pytest.mark.long, id="many")]
+)
+def test_nothing_outlives_a_run_that_is_killed_at_any_call(
+    most: int, tmp_path: Path
+) -> None:
+    report = sweep_run(tmp_path, most, RESTART_CHECK.read_text())
+    numbers = f"seed {report.seed}, {report.summary}"
+    assert not report.failures, f"{numbers}\n{report.failures[0]}"
+    assert len(report.tried) + len(report.missed) == most, numbers
+
+
+@needs_strace
+def test_a_guard_that_only_waits_is_found(tmp_path: Path) -> None:
+    waits = "            _dead(us, None)\n"
+    text = RESTART_CHECK.read_text()
+    works = f"{waits}            self.end()\n"
+    assert text.count(works) == 1
+    report = sweep_run(tmp_path, 40, text.replace(works, waits), settle=SETTLE)
+    assert any("left" in tried.why for tried in report.failures), report.summary

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from signal import SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1
 import pytest
 from support import FATAL, SETTLE, procfs
 from support.bosses import runs_within_settle
+from support.killed import needs_strace
 from support.program import MODULES, Outcome, Program, environment
 from support.reapers import SUBREAPER, as_pid_1
 
@@ -365,7 +365,7 @@ def goes_through(run: Run) -> None:
     assert "Traceback" not in run.output
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+@needs_strace
 @pytest.mark.parametrize(
     "most", [6, pytest.param(None, marks=pytest.mark.long, id="all")]
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from blocks.keeper import Kept
 from support import FATAL, ROOT, SETTLE
+from support.killed import needs_strace
 from support.pages import files_of
 from support.program import environment
 
@@ -30,7 +30,7 @@ COMMAND = re.compile(
 )
 Edit = tuple[str, str]
 
-pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+pytestmark = needs_strace
 
 
 @dataclass

@@ -8,11 +8,14 @@ argument is the interpreter to run the boss in.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from fatal_signals.inject.run import Check, Report, Run
 from fatal_signals.inject.syscalls import every_syscall
@@ -20,6 +23,8 @@ from fatal_signals.inject.syscalls import every_syscall
 from . import FATAL, SETTLE
 from .bosses import BOSS, child
 from .program import environment
+
+needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 
 HANGS = 2 * SETTLE
 """Seconds of sleep after which a program that is made to hang does."""
