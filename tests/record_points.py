@@ -26,7 +26,7 @@ from support.pages import files_of
 
 ROOT = Path(__file__).resolve().parents[1]
 EVIDENCE = ROOT / "docs" / "evidence" / "points"
-MODULES = ("helpful_cleanup", "wakeup_fd", "flag_handler", "true_death")
+MODULES = ("helpful_cleanup", "stop_tree", "wakeup_fd", "flag_handler", "true_death")
 STARTING = ("stop_tree",)
 """Those that start processes."""
 FILES = {name: f"reference/{name}.py" for name in MODULES}
