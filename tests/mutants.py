@@ -47,12 +47,12 @@ from queue import SimpleQueue
 from random import Random, randrange
 from typing import Any
 
+import pytest
 from blocks.keeper import Kept
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso.python.tree import Keyword
-from pytest import ExitCode
 from support import ROOT, SETTLE, own_tmp_path
 
 MODULES = ("flag_handler", "wakeup_fd", "true_death", "helpful_cleanup")
@@ -206,8 +206,7 @@ def apart() -> list[str]:
 def fails(folder: Path, arguments: str) -> bool:
     """Return whether pytest fails, hangs or breaks in a copy of the project."""
     options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    pytest = [sys.executable, "-m", "pytest", *options, *shlex.split(arguments)]
-    command = [*apart(), *pytest]
+    command = [*apart(), sys.executable, "-m", "pytest", *options]
     environment = {**os.environ, "FATAL_SECONDS": str(HANG), "PYTEST_ADDOPTS": ""}
     environment.pop("MODULES_UNDER_TEST", None)
     # Two mutants can be of one second and one length: a cached one would run again.
@@ -215,7 +214,7 @@ def fails(folder: Path, arguments: str) -> bool:
     with (
         own_tmp_path() as basetemp,
         Kept(
-            [*command, basetemp],
+            [*command, *shlex.split(arguments), basetemp],
             seconds=LIMIT,
             settle=SETTLE,
             env=environment,
@@ -226,7 +225,10 @@ def fails(folder: Path, arguments: str) -> bool:
     ):
         ended = kept.wait()
         # Not every module has tests in every file.
-        return ended.overdue or ended.code not in (0, ExitCode.NO_TESTS_COLLECTED)
+        return ended.overdue or ended.code not in (
+            0,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        )
 
 
 def survives(copies: SimpleQueue[Path], runs: list[str], mutant: Mutant) -> bool:
