@@ -622,7 +622,6 @@ class Boss:
                 if not self._unstarted:
                     self._new_guard()  # which shares our memory as it is from now on
                     self._log.say("all-started", f"children={len(self._entries)}")
-                    self._log.flush()
 
     def _wait(self, wakeup: int) -> None:
         self._log.flush()

@@ -91,12 +91,16 @@ def c(plan: Plan, _: Path) -> list[str]:
 
 
 def ours(plan: Plan, bin_: Path) -> list[str]:
-    """Return our boss's command, with a Python that has nothing installed."""
+    """Return our boss's command, with a Python that has nothing installed.
+
+    As its page starts it: a script would keep its syntax tree.
+    """
     words = ", ".join(f'"{word}"' for word in plan.child)
     grace = "" if plan.grace is None else f"grace = {plan.grace}\n"
     table = f'[[child]]\nname = "n{{}}"\ncommand = [{words}]\n{grace}'
     file = plan.write("system.toml", "".join(map(table.format, range(plan.size))))
-    return [str(bin_ / "python"), str(ROOT / "reference" / "boss.py"), file]
+    where = f"PYTHONPATH={ROOT / 'reference'}"
+    return ["env", where, str(bin_ / "python"), "-m", "boss", file]
 
 
 def supervisord(plan: Plan, bin_: Path) -> list[str]:

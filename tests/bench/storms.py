@@ -101,8 +101,8 @@ def _hasty(plan: Plan, bin_: Path) -> list[str]:
             assert text.count(old) == 1, old
             text = text.replace(old, new)
         (plan.folder / f"{name}.py").write_text(text)
-    python, _, file = ours(plan, bin_)
-    return [python, str(plan.folder / "boss.py"), file]
+    env, _, *boss = ours(plan, bin_)
+    return [env, f"PYTHONPATH={plan.folder}", *boss]
 
 
 def _note(bench: Bench, peer: Peer, boss: Started, deaths: int) -> None:
