@@ -25,7 +25,8 @@ from support.killed import (
 from support.program import Program, environment
 
 from fatal_signals.inject import InjectionError, Report, Run
-from fatal_signals.inject.syscalls import every_syscall, killed, read_log, stopped
+from fatal_signals.inject.syscalls import every_syscall, killed, stopped
+from fatal_signals.inject.trace import read_log
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
 BARE = (sys.executable, "-I", "-S", "-c")
