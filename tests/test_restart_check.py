@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import restart_check
-from support import FATAL, procfs
+from support import FATAL, SETTLE, procfs
 from support.bosses import runs_within_settle
 from support.program import Outcome, Program, run
 
 HEAD = r'''
-import os, signal, socket, subprocess, sys
+import os, signal, socket, subprocess, sys, time
 import restart_check as rc
 
 open("file", "w").close()
@@ -25,6 +25,8 @@ KILLED = """
 import os, signal, subprocess, sys
 import restart_check as rc
 run = rc.Run("file")
+below, above = (os.open(os.devnull, os.O_RDONLY) for _ in range(2))
+os.close(below)  # the guard's only descriptor gets its number, and has one above it
 guard = run.guard() if "guard" in sys.argv[2:] else 0
 with run:
     child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdout=subprocess.PIPE)
@@ -185,15 +187,18 @@ def test_names_survivors_that_we_may_not_kill() -> None:
         print(survivor.pid)
     new = run.end
     signal.pidfd_send_signal = lambda *_: None
-    say(rc.end(lambda mark: mark == run.mark, patience=0.0))
+    began, patience = time.monotonic(), float(sys.argv[1])
+    say(rc.end(lambda mark: mark == run.mark, patience))
+    say(time.monotonic() - began >= patience)
     survivor.kill()
     """
-    first, error, pid, late = outcome(body)
+    first, error, pid, late, waited = outcome(body, str(SETTLE))
     assert first == "True"
     assert (
         error == f"pid {pid} of an earlier run can't be ended: Operation not permitted"
     )
     assert late == f"{{{pid}: 'SIGKILL has not ended it'}}"
+    assert waited == "True"
 
 
 def test_one_at_a_time_and_the_second_says_who_is_the_first() -> None:
@@ -201,7 +206,8 @@ def test_one_at_a_time_and_the_second_says_who_is_the_first() -> None:
     run = new_run()
     with run:
         child = sleeper()
-    again = [sys.executable, "-c", "import restart_check as rc; rc.Run('file')"]
+    os.symlink("file", "link")
+    again = [sys.executable, "-c", "import restart_check as rc; rc.Run('link')"]
     words = subprocess.run(again, stderr=subprocess.PIPE, text=True).stderr
     say(words.rpartition("Error: ")[2].strip(), "by", os.getpid(), alive(child.pid))
     run.close()
@@ -209,6 +215,19 @@ def test_one_at_a_time_and_the_second_says_who_is_the_first() -> None:
     """
     said = "\n".join(outcome(body))
     assert re.fullmatch(r"runs already, pid (\d+) by \1 True\n0 False", said)
+
+
+def test_one_at_a_time_and_the_first_does_not_answer() -> None:
+    body = """
+    first = socket.socket(socket.AF_UNIX)
+    first.bind(f"\\0fatal-signals/{os.getuid()}/{rc.key_of('file'):x}")
+    try:
+        new_run()
+    except rc.RunError as error:
+        say(error)
+    """
+    error = "is being started or ended by somebody else; try again"
+    assert outcome(body) == [error]
 
 
 def test_not_held_by_the_dead_nor_by_what_they_leave() -> None:
@@ -271,6 +290,7 @@ def test_removes_names_only() -> None:
         rc.Run("file", ["folder"])
     except rc.RunError as error:
         say(error)
+        failed = error  # and with it all that its traceback knows
     say(sorted(os.listdir()))
     new_run()  # what has failed does not hold the lock
     """
@@ -351,6 +371,27 @@ def test_finishes_with_all_that_is_below_us(script: str) -> None:
     assert outcome(body, script) == ["{} False False True", "True False"]
 
 
+@pytest.mark.parametrize("was_subreaper", [0, 1])
+def test_finishes_and_leaves_its_caller_as_before(was_subreaper: int) -> None:
+    body = """
+    def state():
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return os.listdir("/proc/self/fd"), mask, rc._subreaper(), os.getcwd()
+
+    rc._subreaper(sys.argv[1] == "1")
+    before = state()
+    run = new_run()
+    run.adopt()
+    say(rc._subreaper(), run.guard() == run.guard_pid > 0)
+    with run:
+        sleeper()
+    say(run.finish(), run.guard_pid)
+    run.close()
+    say(state() == before)
+    """
+    assert outcome(body, str(was_subreaper)) == ["True True", "{} 0", "True"]
+
+
 def test_finishes_although_somebody_is_not_marked() -> None:
     body = """
     rc.PATIENCE = 0.0
@@ -401,6 +442,7 @@ def test_guard_is_quiet() -> None:
         os.kill(guard, signal.SIGTERM)
         assert not runs_within_settle(guard)
         assert os.getsid(guard) == guard
+        assert os.readlink(f"/proc/{guard}/cwd") == "/"
         # Its call has no timeout: poll's is -1, ppoll's has no address.
         timeout = Path(f"/proc/{guard}/syscall").read_text().split()[3]
         assert int(timeout, 16) in (0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF), timeout
@@ -419,6 +461,20 @@ def test_guard_spares_the_next_run() -> None:
     child.kill()
     """
     assert outcome(body, str(FATAL)) == ["False True", "True True"]
+
+
+def test_guard_spares_since_marks_are_new() -> None:
+    body = """
+    marks = []
+    for _ in range(40):
+        run = new_run()
+        marks.append(run.mark)
+        run.close()
+    say({mark >> rc.RUN_BITS for mark in marks} == {rc.key_of("file")})
+    new = [mark % 2**rc.RUN_BITS for mark in marks]
+    say(len(set(new)) > 35, max(new) > 2 ** (rc.RUN_BITS - 1))
+    """
+    assert outcome(body) == ["True", "True True"]
 
 
 def test_reports_what_is_left_and_ends_it() -> None:
