@@ -120,11 +120,23 @@ def test_spares_who_is_not_marked_and_other_runs() -> None:
     with rc.Run("other"):
         other = sleeper()
     pid = leave(STAYS)
+    say(rc.left(rc.key_of("file")) == [pid])
     with new_run():
         say(alive(pid), alive(double.pid), alive(other.pid))
     double.kill(), other.kill()
     """
-    assert outcome(body) == ["False True True"]
+    assert outcome(body) == ["True", "False True True"]
+
+
+def test_spares_runs_of_any_other_file() -> None:
+    body = """
+    names = [f"{number:x}" for number in range(1000)]
+    for name in names:
+        open(name, "w").close()
+    keys = {rc.key_of(name) for name in names}
+    say(len(keys), max(keys) < 2**40, max(keys) > 2**39)
+    """
+    assert outcome(body) == ["1000 True True"]
 
 
 def test_spares_who_has_got_the_number_since() -> None:
@@ -528,13 +540,24 @@ def test_reports_a_proc_of_another_namespace() -> None:
     assert outcome(body) == ["/proc is that of another pid namespace; mount a new one"]
 
 
-def test_reports_how_to_use_it() -> None:
-    file = restart_check.__file__
-    helped = subprocess.run(
-        ["python3", file, "--help"],
-        capture_output=True,
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--help"], 0, restart_check.HELP),
+        ([], 2, restart_check.HELP.partition("\n")[0]),
+        (["file", "file"], 2, restart_check.HELP.partition("\n")[0]),
+        (["--off", "file"], 2, restart_check.HELP.partition("\n")[0]),
+        (["nothing"], 2, "nothing: No such file or directory"),
+    ],
+    ids=["help", "none", "two", "unknown", "missing"],
+)
+def test_reports_how_to_use_it(words: list[str], status: int, said: str) -> None:
+    told = subprocess.run(
+        ["python3", restart_check.__file__, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=FATAL,
-        check=True,
+        check=False,
     )
-    assert helped.stdout == f"{restart_check.HELP}\n"
+    assert (told.returncode, told.stdout) == (status, f"{said}\n")
