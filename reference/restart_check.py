@@ -305,9 +305,10 @@ class Run:
         self._not_ours = _children()
 
     def finish(self) -> dict[int, str]:
-        """End and reap all that is still below us, and the guard last of all.
+        """End and reap all that is still below us, and tell the guard to end.
 
-        Whoever was our child before :meth:`adopt` is spared.
+        Whoever was our child before :meth:`adopt` is spared; the guard is reaped by
+        :meth:`close`, so that its end and what we do meanwhile take place at once.
 
         Returns:
             The survivors' pids, each with the reason.
@@ -323,20 +324,25 @@ class Run:
                 else:
                     survivors.setdefault(pid, "not marked as ours, and does not end")
                     known.add(pid)
-        self._end_guard()
+        self._kill_guard()
         _subreaper(self._was_subreaper)
         return survivors
 
-    def _end_guard(self) -> None:
+    def _kill_guard(self) -> None:
         if self.guard_pid:
             os.kill(self.guard_pid, signal.SIGKILL)
+
+    def _end_guard(self) -> None:
+        self._kill_guard()
+        if self.guard_pid:
             os.waitpid(self.guard_pid, 0)
             self.guard_pid = 0
 
     def close(self) -> None:
-        """Give the lock back; so does our end, whatever it is."""
+        """End the guard, and give the lock back; our end does so, whatever it is."""
         if self._lock:
             self._lock.close()
+        self._end_guard()
 
 
 def _children() -> set[int]:
