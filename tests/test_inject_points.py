@@ -269,12 +269,12 @@ def left_by_two() -> list[tuple[str, int]]:
 
     def first(*_: object) -> NoReturn:
         if not os.fork():
+            os.setsid()
             if not os.fork():
-                os.setsid()
-                os.write(leave, b"x")
                 signal.pause()
             os._exit(0)
-        os.wait()
+        os.wait()  # from here on what it has left has no other parent
+        os.write(leave, b"x")
         os.read(done, 1)
         os._exit(0)
 
