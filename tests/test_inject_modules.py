@@ -67,11 +67,12 @@ def around_a_tree(result: dict[str, Any]) -> bool:
     most = 2 if result["points"] == "possible" else 20
     lines = (ROOT / "reference" / "stop_tree.py").read_text().splitlines()
     # The line of the start that nothing is around, and the way from the ``try`` to it.
-    started, leaves = "self.args = command", ("NOP in ", "JUMP_FORWARD in ")
+    started, tried = "self.args = command", 'if "command" not in self._said:'
     for at, where, *_ in result["where"]:
-        if "in Tree.__init__" in where and not where.startswith(leaves):
-            number = int(at.partition(":")[2])
-            if lines[number - 1].strip() != started:
+        if "in Tree.__init__" in where:
+            line = lines[int(at.partition(":")[2]) - 1].strip()
+            leaves = where.startswith(("NOP in ", "JUMP_FORWARD in "))
+            if line != started and not (line == tried and leaves):
                 return False
     places = [place[1] for place in result["where"]]
     return len(places) <= most and all(map(AROUND_A_TREE.match, places))

@@ -29,6 +29,7 @@ from fatal_signals.inject import InjectionError, Report, Run
 from fatal_signals.inject.syscalls import every_syscall, killed, stopped
 from fatal_signals.inject.trace import read_log
 
+RESTART_CHECK = BOSS.with_name("restart_check.py")
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
 BARE = (sys.executable, "-I", "-S", "-c")
 """An interpreter whose start-up makes as few calls as it can."""
@@ -578,13 +579,10 @@ def test_a_boss_that_forgets_a_stop_in_its_start_is_found(tmp_path: Path) -> Non
 
 # The look before the start, and the guard
 
-RESTART_CHECK = BOSS.with_name("restart_check.py")
-
 HIDES = "(setsid sh -c 'echo; exec sleep 1000' &); exec sleep 1000"
 
 A_RUN = """
-import os, subprocess, sys
-sys.path.insert(0, os.getcwd())
+import subprocess, sys
 import restart_check as rc
 open("file", "w").close()
 run = rc.Run("file", remove=["socket"])
@@ -600,7 +598,6 @@ run.close()
 
 THE_NEXT_RUN = """
 import os, sys
-sys.path.insert(0, os.getcwd())
 import restart_check as rc
 run = rc.Run("file", remove=["socket"])
 sys.exit(os.path.exists("socket") or bool(rc.left(rc.key_of("file"))))

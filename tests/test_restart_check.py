@@ -77,6 +77,8 @@ def sleeper():
 STAYS = "echo $$; exec sleep 1000"
 '''
 
+USAGE = restart_check.HELP.partition("\n")[0]
+
 HIDDEN = {
     "plain": "echo $$; exec sleep 1000",
     "its own session": "setsid sh -c 'echo $$; exec sleep 1000'",
@@ -547,9 +549,9 @@ def test_reports_a_proc_of_another_namespace() -> None:
     ("words", "status", "said"),
     [
         (["--help"], 0, restart_check.HELP),
-        ([], 2, restart_check.HELP.partition("\n")[0]),
-        (["file", "file"], 2, restart_check.HELP.partition("\n")[0]),
-        (["--off", "file"], 2, restart_check.HELP.partition("\n")[0]),
+        ([], 2, USAGE),
+        (["file", "file"], 2, USAGE),
+        (["--off", "file"], 2, USAGE),
         (["nothing"], 2, "nothing: No such file or directory"),
     ],
     ids=["help", "none", "two", "unknown", "missing"],
