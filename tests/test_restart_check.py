@@ -378,14 +378,15 @@ def test_finishes_with_all_that_is_below_us(script: str) -> None:
         child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdout=-1, text=True)
     pid = int(child.stdout.readline())
     say(run.finish(), alive(pid), alive(before.pid))
+    say(rc.wait(guard, float(sys.argv[2])))
     run.close()
     say(alive(guard), run.guard_pid)
     with open("/proc/thread-self/children") as file:
         say(file.read().split() == [str(before.pid)], rc._subreaper())
     before.kill()
     """
-    said = ["{} False True", "False 0", "True False"]
-    assert outcome(body, script) == said
+    said = ["{} False True", "True", "False 0", "True False"]
+    assert outcome(body, script, str(FATAL)) == said
 
 
 @pytest.mark.parametrize("was_subreaper", [0, 1])
