@@ -15,6 +15,7 @@ Sybil collects and runs; this package is our part.  A file for each question:
 ``evidence``     what only an old Python can show
 ``skips``        is a skip a failure here?
 ``keeper``       how does a process of ours end, whatever it does?
+``keeping``      the same from the keeper's own side: a program
 ``clocks``       how long do we wait?
 ===============  ===============================================================
 
