@@ -23,10 +23,9 @@ html: .venv/made
 	@$(BIN)/sphinx-build -q -c . -d build/doctrees docs build/html
 	@echo "Open file://$(CURDIR)/build/html/index.html"
 
-# One worker process per processor; a page or a test file stays in one of them, but for
-# the files that tests/conftest.py scatters.
+# In two processes per processor: tests/support/workers.py says who runs what.
 test: .venv/made
-	@$(BIN)/pytest -n auto --dist loadgroup docs/ tests/ $(PYTEST)
+	@$(BIN)/pytest -n auto --durations=10 docs/ tests/ $(PYTEST)
 
 check: .venv/made
 	@$(BIN)/ruff format --check --quiet . || { echo 'make: run make format' >&2; exit 1; }
@@ -37,7 +36,7 @@ check: .venv/made
 	@echo 'check: all good'
 
 test-site: .venv/site
-	@$(BIN)/pytest -n auto --dist loadgroup tests/site/test_site.py $(PYTEST)
+	@$(BIN)/pytest -n auto tests/site/test_site.py $(PYTEST)
 
 test-all: .venv/made
 	@$(BIN)/python tests/every_python.py $(PYTEST)

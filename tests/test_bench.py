@@ -20,6 +20,8 @@ from support import FATAL, HANG, ROOT, SETTLE
 from support.procfs import descendants, until
 from support.program import Program
 
+pytestmark = pytest.mark.scattered
+
 BENCH = [sys.executable, "-m", "bench"]
 PATHS = {"PYTHONPATH": f"{ROOT / 'docs'}:{ROOT / 'tests'}"}
 

@@ -20,6 +20,8 @@ from support.process_lives import LIVES
 from support.program import proved
 from support.twins import Twin
 
+pytestmark = pytest.mark.scattered
+
 PROVER = str(ROOT / "tests" / "prove.py")
 
 SAMPLE = 24
