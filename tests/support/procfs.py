@@ -10,6 +10,7 @@ from pathlib import Path
 
 from blocks.clocks import GLANCE
 from blocks.keeper import descendants, processes
+from blocks.keeping import read
 
 from . import FATAL
 
@@ -21,7 +22,8 @@ LIBC_INTERNAL = {32, 33}
 
 def state(pid: int) -> str:
     """Return the state letter of a process; an empty string when it is gone."""
-    return row.state if (row := processes().get(pid)) else ""
+    after_name = read(f"/proc/{pid}/stat").rpartition(")")[2]
+    return after_name.split()[0] if after_name else ""
 
 
 def children(pid: int) -> list[int]:
@@ -54,7 +56,11 @@ def signals(pid: int | str, which: str) -> set[int]:
     """
     names = {"blocked": "SigBlk", "ignored": "SigIgn", "caught": "SigCgt"}
     key = names.get(which, "ShdPnd")
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        raise AssertionError(f"pid {pid} is gone") from None
+    for line in text.splitlines():
         if line.startswith(f"{key}:"):
             bits = int(line.split()[1], 16)
             numbers = {n for n in range(1, signal.NSIG) if bits >> (n - 1) & 1}
