@@ -19,7 +19,7 @@ help:
 	@echo 'make format    format the code'
 	@echo 'make clean     remove what these commands have made'
 
-html: .venv/made
+html: .venv/html
 	@$(BIN)/sphinx-build -q -c . -d build/doctrees docs build/html
 	@echo "Open file://$(CURDIR)/build/html/index.html"
 
@@ -69,7 +69,12 @@ clean:
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	@touch $@
 
-.venv/made: pyproject.toml constraints.txt
+.venv/made: .venv/html
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt \
+	  -e '.[docs,test,check]'
+	@touch $@
+
+.venv/html: pyproject.toml constraints.txt
 	@found=; \
 	for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -85,6 +90,5 @@ clean:
 	fi; \
 	echo "Making .venv with $$($$found --version); this takes up to a minute."; \
 	rm -rf .venv && $$found -m venv .venv && \
-	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt \
-	  -e '.[docs,test,check]'
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 MARK = re.compile(r"^pytestmark = .*\bpytest\.mark\.scattered\b", re.MULTILINE)
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out files, and the tests of scattered files, in the order of their marks.
 
     Args:
@@ -43,7 +43,7 @@ class ByFile(LoadScopeScheduling):
 
 @functools.cache
 def is_scattered(file: Path) -> bool:
-    """Return whether a file is marked so: here the tests are known by their ids only."""
+    """Return whether a file is marked so; xdist hands us the ids of tests only."""
     return file.suffix == ".py" and bool(MARK.search(file.read_text()))
 
 
