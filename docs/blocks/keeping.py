@@ -140,8 +140,9 @@ def start(argv: list[str], stdin: int, terminal: bool) -> int:
 
 def reap_orphans(leader: int) -> None:
     """Reap every dead child but the command, whose pid has to stay valid."""
-    for pid, (parent, state, _) in processes().items():
-        if parent == os.getpid() and state == "Z" and pid != leader:
+    own = os.getpid()
+    for pid in map(int, read(f"/proc/{own}/task/{own}/children").split()):
+        if pid != leader:
             os.waitpid(pid, os.WNOHANG)
 
 
@@ -150,28 +151,28 @@ def watch(leader: int, wakeup: int, deadline: float) -> bool:
     pidfd = os.pidfd_open(leader)
     while (remaining := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select([0, wakeup, pidfd], [], [], remaining)
+        if pidfd in ready or 0 in ready:  # 0: who started us has closed us, or is gone
+            return False
         if wakeup in ready:
             os.read(wakeup, 4096)
             reap_orphans(leader)
-        if pidfd in ready:
-            return False
-        if 0 in ready:  # whoever started us has closed us, or is gone
-            return False
     return True
 
 
 def end_all() -> None:
     """Kill everything below us, wave after wave, until no child is left."""
-    while True:
-        for pid in descendants(os.getpid()):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
+    try:
+        while True:
+            while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
-        try:
+            for pid in descendants(os.getpid()):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
             os.waitpid(-1, 0)
-        except ChildProcessError:
-            return
+    except ChildProcessError:
+        return
 
 
 def status_of(pid: int) -> int:
