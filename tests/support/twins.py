@@ -76,7 +76,12 @@ def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], st
             [
                 sys.executable,
                 *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-                *(basetemp, f"{ROOT}/tests/test_{module}.py", "-k", f"test_{promise}"),
+                *(
+                    basetemp,
+                    f"{ROOT}/tests/modules/test_{module}.py",
+                    "-k",
+                    f"test_{promise}",
+                ),
             ],
             env={**os.environ, "MODULES_UNDER_TEST": str(folder), "PYTEST_ADDOPTS": ""},
             cwd=ROOT,

@@ -1,6 +1,6 @@
 """A boss and its guard, killed at once, at every system call of the boss.
 
-``python -m support.unguarded`` in ``tests/`` (with ``docs`` on the path) tries all
+``python -m support.unguarded`` in ``tests/`` (with the top on the path) tries all
 points, which takes some minutes.  A first argument is the interpreter to run the boss
 in, a second one how many points to draw.
 
