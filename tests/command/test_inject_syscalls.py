@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blocks.clocks import GLANCE
 from support import FATAL, ROOT, SETTLE, procfs, unguarded
 from support.bosses import BOSS, child_program
 from support.killed import (
@@ -28,6 +27,7 @@ from support.program import Program, environment
 from fatal_signals.inject import InjectionError, Report, Run
 from fatal_signals.inject.syscalls import every_syscall, killed, stopped
 from fatal_signals.inject.trace import read_log
+from fatal_signals.processes.clocks import GLANCE
 
 RESTART_CHECK = BOSS.with_name("restart_check.py")
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL

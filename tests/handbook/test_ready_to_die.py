@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from blocks.keeper import Kept
 from support import FATAL, ROOT, SETTLE
 from support.killed import needs_strace
 from support.pages import files_of
 from support.program import environment
+
+from fatal_signals.processes.keeper import Kept
 
 PAGE = ROOT / "docs" / "policy" / "ready_to_die.rst"
 EVIDENCE = ROOT / "docs" / "evidence" / "ready_to_die.console"

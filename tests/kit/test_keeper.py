@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from blocks import keeper
 from support import FATAL, ROOT, SETTLE
-from support.procfs import descriptors, signals, state, until
+from support.procfs import descendants, descriptors, signals, state, until
 from support.program import Program
+
+from fatal_signals.processes.keeper import Kept
 
 # A daemon: no session of ours, no group of ours, no parent of ours.
 DAEMON = """
@@ -36,8 +37,8 @@ def test_a_daemon_that_is_left_behind_is_named_and_ended() -> None:
 def test_what_runs_is_ended_when_the_one_who_started_it_is_killed() -> None:
     starter = f"""
     import signal, sys
-    sys.path.insert(0, {str(ROOT / "docs" / "machinery")!r})
-    from blocks.keeper import Kept
+    sys.path.insert(0, {str(ROOT)!r})
+    from fatal_signals.processes.keeper import Kept
     kept = Kept(["sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"], seconds={FATAL},
                 settle={FATAL}, stdout=1, stderr=1)
     print(kept.keeper, flush=True)
@@ -47,15 +48,15 @@ def test_what_runs_is_ended_when_the_one_who_started_it_is_killed() -> None:
     # the inner keeper, and that one ends only after all that is below it.
     with Program(starter) as program:
         inner = int(program.read_line())
-        until(lambda: len(keeper.descendants(inner)) == 3, "the shell and two children")
+        until(lambda: len(descendants(inner)) == 3, "the shell and two children")
         program.send(signal.SIGKILL)
         until(lambda: state(inner) in ("", "Z"), "the inner keeper gone")
-        assert keeper.descendants(inner) == []
+        assert descendants(inner) == []
 
 
 def test_a_command_that_hangs_is_ended() -> None:
     command = [sys.executable, "-c", "import signal; signal.pause()"]
-    with keeper.Kept(command, seconds=SETTLE, settle=SETTLE) as kept:
+    with Kept(command, seconds=SETTLE, settle=SETTLE) as kept:
         ended = kept.wait()
     assert ended.overdue
     assert "hung" in str(ended)
@@ -72,4 +73,4 @@ def test_a_command_starts_clean() -> None:
 
 def test_a_missing_command_is_an_error_of_the_one_who_starts(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-command"):
-        keeper.Kept([str(tmp_path / "no-such-command")], seconds=SETTLE, settle=SETTLE)
+        Kept([str(tmp_path / "no-such-command")], seconds=SETTLE, settle=SETTLE)

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from blocks.keeper import Ended
 from support import procfs
 from support.bosses import (
     BOSS,
@@ -30,6 +29,8 @@ from support.bosses import (
 )
 from support.program import Program
 from support.reapers import SUBREAPER, as_pid_1
+
+from fatal_signals.processes.keeper import Ended
 
 BROKEN_LOGS = {
     "closed": "os.close(2)",

@@ -8,38 +8,17 @@ gets an environment of its own below ``build/``, which is kept for the next time
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROBE = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+sys.path.insert(0, str(ROOT))
+
+from fatal_signals.processes.interpreters import working  # noqa: E402
+
 FINISH = 3600
 """Seconds after which a whole test run hangs."""
-
-
-def interpreters() -> dict[str, Path]:
-    """Return one working interpreter for each minor version from 3.11 up."""
-    found: dict[str, Path] = {}
-    folders = [Path(p) for p in os.environ.get("PATH", "").split(":") if p]
-    folders += sorted(Path.home().glob(".pyenv/versions/*/bin"))
-    for folder in folders:
-        if ROOT in folder.parents:
-            continue  # our own environment is made of one of the others
-        for file in sorted(folder.glob("python3.*")):
-            name = re.fullmatch(r"python3\.(\d+)", file.name)
-            if name and int(name[1]) >= 11 and (version := version_of(file)):
-                found.setdefault(version, file)
-    return dict(sorted(found.items(), key=lambda item: int(item[0].split(".")[1])))
-
-
-def version_of(file: Path) -> str:
-    """Return an interpreter's version; nothing when it can't make environments."""
-    run = subprocess.run(
-        [file, "-c", PROBE], capture_output=True, text=True, check=False
-    )
-    return run.stdout.strip() if run.returncode == 0 else ""
 
 
 def environment(version: str, file: Path) -> Path:
@@ -61,7 +40,7 @@ def environment(version: str, file: Path) -> Path:
 def main() -> int:
     """Run the tests everywhere; return the number of interpreters that failed."""
     failed = []
-    found = interpreters()
+    found = working(apart_from=ROOT)
     found.pop(os.environ.get("DONE", ""), None)
     for version, file in found.items():
         print(f"--- Python {version}: {file}", flush=True)

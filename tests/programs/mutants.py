@@ -48,12 +48,13 @@ from random import Random, randrange
 from typing import Any
 
 import pytest
-from blocks.keeper import Kept
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso.python.tree import Keyword
 from support import ROOT, SETTLE, own_tmp_path
+
+from fatal_signals.processes.keeper import Kept
 
 MODULES = ("flag_handler", "wakeup_fd", "true_death", "helpful_cleanup")
 """What is mutated when no module is named; the boss takes long, and has to be named."""

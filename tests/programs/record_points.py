@@ -20,9 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from every_python import interpreters
 from support.avoided_lives import AVOIDED, Avoided
 from support.pages import files_of
+
+from fatal_signals.processes.interpreters import working
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE = ROOT / "docs" / "evidence" / "points"
@@ -137,7 +138,7 @@ def bombardment(pythons: list[Path]) -> None:
 
 def main() -> None:
     """Record everything, or what is named."""
-    pythons = list(interpreters().values())
+    pythons = list(working(apart_from=ROOT).values())
     names = sys.argv[1:] or [*FILES, *SWEPT, "bombardment"]
     with tempfile.TemporaryDirectory() as folder:
         # What takes longest comes first, so that no processor is idle at the end.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from blocks.clocks import FATAL, SETTLE
+from fatal_signals.processes.clocks import FATAL, SETTLE
 
 ROOT = Path(__file__).resolve().parents[2]
 """The top of the project."""

@@ -36,7 +36,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blocks.keeper import Ended, Kept, processes
+from fatal_signals.processes.keeper import Ended, Kept
+from fatal_signals.processes.procfs import processes
 
 from . import FATAL, SETTLE
 from .bosses import SHORT_GRACE, child, child_program, pid_in
@@ -329,7 +330,11 @@ class Churned:
     def look(self) -> Sample:
         """Look for zombies, and return what the boss uses; OSError if it has ended."""
         now = time.monotonic()
-        dead = {p for p, row in processes().items() if row[:2] == (self.pid, "Z")}
+        dead = {
+            p
+            for p, row in processes().items()
+            if (row.parent, row.state) == (self.pid, "Z")
+        }
         since = {pid: self._dead_since.get(pid, now) for pid in dead}
         for pid in sorted(dead):
             if now - since[pid] > self._soak.linger:

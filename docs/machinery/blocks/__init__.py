@@ -5,7 +5,7 @@ Sybil collects and runs; this package is our part.  A file for each question:
 ===============  ===============================================================
 ``kinds``        what is a block, by the way in which the page spells it?
 ``parser``       which blocks does the source of a page have?
-``ledger``       which does a reader see?  (a Sphinx extension)
+``seen``         which does a reader see?
 ``evaluators``   what has a block of each kind to fulfill?
 ``page``         what do the blocks of a page share, and which run first?
 ``session``      a page's own interpreter, seen from our side
@@ -14,8 +14,6 @@ Sybil collects and runs; this package is our part.  A file for each question:
 ``lines``        which lines have run?
 ``evidence``     what only an old Python can show
 ``skips``        is a skip a failure here?
-``keeper``       how does a process of ours end, whatever it does?
-``clocks``       how long do we wait?
 ===============  ===============================================================
 
 A page goes through them from top to bottom.

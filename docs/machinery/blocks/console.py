@@ -19,8 +19,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from .clocks import BLOCK, GLANCE, SETTLE
-from .keeper import Kept, descendants, left_behind, processes
+from fatal_signals.processes.below import left_behind
+from fatal_signals.processes.clocks import BLOCK, GLANCE, SETTLE
+from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.procfs import descendants, processes
 
 MARK = "\x1e"
 """Starts each prompt: no program prints a record separator."""

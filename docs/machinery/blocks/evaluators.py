@@ -8,8 +8,9 @@ import subprocess
 import tomllib
 from collections.abc import Callable
 
+from fatal_signals.processes.clocks import FATAL
+
 from . import console, evidence, seen
-from .clocks import FATAL
 from .page import HANDBOOK, Block, BlockFailure, Page
 
 

@@ -14,8 +14,10 @@ import platform
 import re
 from pathlib import Path
 
+from fatal_signals.processes.clocks import BLOCK
+from fatal_signals.processes.interpreters import find
+
 from . import console
-from .clocks import BLOCK
 from .page import BlockFailure, Page
 
 DIGEST = re.compile(r"^# (?P<name>\S+) sha256:(?P<digest>[0-9a-f]{16})$", re.M)
@@ -24,14 +26,6 @@ INTERPRETER = re.compile(r"^\$ .*?\b(python\d\.\d+)", re.M)
 
 PATIENCE = 20 * BLOCK
 """Seconds for which a recording may take; a replay gets no more than any block."""
-
-
-def find(name: str) -> Path | None:
-    """Return an old interpreter, from the PATH or from pyenv."""
-    version = name.removeprefix("python")
-    places = [Path(p) for p in ("/usr/local/bin", "/usr/bin")]
-    places += sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin"))
-    return next((p / name for p in places if (p / name).exists()), None)
 
 
 def digest(page: Page, name: str) -> str:

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .clocks import FATAL
+from fatal_signals.processes.clocks import FATAL
+
 from .kinds import LEDGER, Entry
 from .page import Block, project_of
 

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .clocks import BLOCK, SETTLE
-from .keeper import Kept, left_behind
+from fatal_signals.processes.below import left_behind
+from fatal_signals.processes.clocks import BLOCK, SETTLE
+from fatal_signals.processes.keeper import Kept
 
 INTERPRETER = Path(__file__).with_name("interpreter.py")
 FELL_THROUGH = "forked a child that fell out of the block's end"

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from blocks.keeper import Kept
 from extensions.bench_figures import EVIDENCE as FILE
+
+from fatal_signals.processes.keeper import Kept
 
 from . import manners, measures, report, storms
 from .book import Book

@@ -7,7 +7,6 @@ wakes us late does not count.  Deaths are seen through pidfds.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import select
@@ -21,7 +20,11 @@ from dataclasses import dataclass, field
 from fcntl import F_SETPIPE_SZ, fcntl
 from pathlib import Path
 
-from blocks.keeper import PR_SET_CHILD_SUBREAPER, descendants, pidfds
+from fatal_signals.processes.below import Pidfds
+from fatal_signals.processes.linux import adopt_orphans
+from fatal_signals.processes.procfs import descendants, pid_of
+
+__all__ = ["adopt_orphans"]
 
 RECORD = struct.Struct("qq")
 """What a child says: its pid, and ``CLOCK_MONOTONIC`` in nanoseconds."""
@@ -36,11 +39,6 @@ SEES_REAPING = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6
 """Whether a pidfd says that its process has been reaped: Linux 6.9."""
 
 
-def adopt_orphans() -> None:
-    """Become the parent of whatever is left below us, so that none is overlooked."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
 @contextmanager
 def held(pids: Iterable[int]) -> Iterator[list[int]]:
     """Hold a pidfd for each of these that is below us, dead or alive.
@@ -50,15 +48,9 @@ def held(pids: Iterable[int]) -> Iterator[list[int]]:
     it, since then it can't become anybody else's.
     """
     known = [*pids]
-    with pidfds(known) as fds:
+    with Pidfds(known) as fds:
         below = {*descendants(os.getpid())}
-        yield [fd for fd in fds if _pid(fd) in below]
-
-
-def _pid(pidfd: int) -> int:
-    """Return whose pidfd it is; -1 when it has been reaped."""
-    text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
-    return int(text.partition("\nPid:")[2].split()[0])
+        yield [fd for fd in fds if pid_of(fd) in below]
 
 
 def sweep() -> None:
