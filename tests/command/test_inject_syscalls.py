@@ -7,11 +7,12 @@ import random
 import signal
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import FATAL, ROOT, SETTLE, procfs, unguarded
+from support import FATAL, ROOT, SETTLE, companions, procfs, unguarded
 from support.bosses import BOSS, child_program
 from support.killed import (
     BRIEF,
@@ -527,14 +528,18 @@ def test_nothing_outlives_a_boss_that_is_killed_at_any_call(
     assert report.tried
 
 
+def boss_without(folder: Path, edits: Mapping[str, str]) -> Path:
+    """Write a boss with edits into a folder, and return its file."""
+    companions.copy("boss", folder)
+    companions.edit("boss", folder, edits)
+    return folder / "boss.py"
+
+
 @needs_strace
 def test_a_boss_without_marks_is_found(tmp_path: Path) -> None:
     marks = "            with self._run:\n                entry.pid"
-    text = BOSS.read_text()
-    assert text.count(marks) == 1
-    twin = tmp_path / "boss.py"
-    twin.write_text(
-        text.replace(marks, "            if True:\n                entry.pid")
+    twin = boss_without(
+        tmp_path, {marks: "            if True:\n                entry.pid"}
     )
     report = sweep_boss(tmp_path, KILL, boss=twin, only=("waitid",), settle=HANGS)
     assert "broken" in verdicts(report).values()
@@ -554,25 +559,20 @@ def test_a_restart_is_clean_when_boss_and_guard_were_killed_at_any_call(
 @needs_strace
 def test_a_restart_that_does_not_look_is_found(tmp_path: Path) -> None:
     looks = "            if not self._is_pid_1:\n                _end_earlier(key)\n"
-    text = RESTART_CHECK.read_text()
-    assert text.count(looks) == 1
-    (tmp_path / "restart_check.py").write_text(text.replace(looks, ""))
-    (tmp_path / "boss.py").write_text(BOSS.read_text())
+    twin = boss_without(tmp_path, {})
+    companions.edit("restart_check", tmp_path, {looks: ""})
     write_family(tmp_path)
     calls = unguarded.calls(tmp_path)
     at_rest = next(call for call in calls if call.name == "kill")
-    wrong = unguarded.try_point(tmp_path, at_rest, boss=tmp_path / "boss.py")
+    wrong = unguarded.try_point(tmp_path, at_rest, boss=twin)
     assert "children, status" in wrong
 
 
 @needs_strace
 def test_a_boss_that_forgets_a_stop_in_its_start_is_found(tmp_path: Path) -> None:
-    start = "                self._fire(entry, START)\n"
-    text = BOSS.read_text()
-    assert text.count(start) == 1
+    start = "                self.fire(entry, START)\n"
     forgets = "                self._noted[signal.SIGTERM] = 0\n"
-    twin = tmp_path / "boss.py"
-    twin.write_text(text.replace(start, start + forgets))
+    twin = boss_without(tmp_path, {start: start + forgets})
     report = sweep_boss(tmp_path, TERM, boss=twin, only=FORKS, patience=HANGS)
     assert "hung" in verdicts(report).values(), report.tried
 

@@ -11,8 +11,8 @@ def test_each_change_of_state_is_an_arrow_with_its_events() -> None:
     changes = {
         (state.value, after.value, event.name)
         for state, row in boss.TABLE.items()
-        for event, (_, after) in row.items()
-        if after not in (None, state)
+        for event, cell in row.items()
+        if cell and (after := cell[1]) is not state
     }
     drawn = {
         (*ends, event)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
-from support import FATAL, ROOT, SETTLE, soaking
+from support import FATAL, SETTLE, soaking
+from support.companions import BESIDE, copy, edit
 from support.soaking import LOOPS, ROOM, Findings, Sample, Soak
 from support.stops import needs_compiler
 from support.twins import twins
@@ -28,22 +28,18 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def broken(folder: Path, *promises: str) -> Path:
     """Write the modules with the boss's twins that break some promises, in one."""
-    for file in (ROOT / "reference").glob("*.py"):
-        shutil.copy(file, folder)
-    boss = folder / "boss.py"
+    for name in BESIDE:
+        copy(name, folder)
     for twin in twins("boss"):
         if twin.promise in promises:
-            boss.write_text(twin.edited(boss.read_text()))
+            edit("boss", folder, {twin.old: twin.new})
     return folder
 
 
 def leaking(folder: Path) -> Path:
     """Write a boss that forgets a descriptor with each start."""
-    text = (broken(folder) / "boss.py").read_text()
     old = "                entry.pid = entry.start()\n"
-    assert text.count(old) == 1
-    new = f"{old}                os.dup(0)\n"
-    (folder / "boss.py").write_text(text.replace(old, new))
+    edit("boss", broken(folder), {old: f"{old}                os.dup(0)\n"})
     return folder
 
 

@@ -228,8 +228,9 @@ NEXT = SHORT_GRACE / 4
 
 DELAYS = """
 import sys, boss
-boss.BACKOFF_FIRST, boss.BACKOFF_CAP, boss.STEADY = map(float, sys.argv[2:])
-boss.Boss(*boss.load(sys.argv[1])).run()
+import boss_supervisor as it
+it.BACKOFF_FIRST, it.BACKOFF_CAP, it.STEADY = map(float, sys.argv[2:])
+boss.Boss(boss.load(sys.argv[1])).run()
 """
 
 
@@ -489,12 +490,12 @@ def test_stop_in_start_up_starts_nothing_more(tmp_path: Path) -> None:
         import signal, sys, boss
 
         class Interrupted(boss.Boss):
-            def _start(self, entry):
-                super()._start(entry)
+            def start(self, entry):
+                super().start(entry)
                 if entry.child.name == "b":
                     signal.raise_signal(signal.SIGINT)
 
-        stopped_by = Interrupted(*boss.load(sys.argv[1])).run()
+        stopped_by = Interrupted(boss.load(sys.argv[1])).run()
         print(stopped_by.name)
     """
     tables = [child(name) for name in "abcd"]
@@ -708,9 +709,14 @@ def test_guarded_against_sigkill(
 
 def test_guarded_or_it_says_so(tmp_path: Path) -> None:
     source = """
-        import os, sys, boss
-        boss.restart_check.Run._watch = lambda *_: os._exit(1)
-        boss.Boss(*boss.load(sys.argv[1])).run()
+        import os, sys, boss, restart_check
+
+        class Unguarded(restart_check.Run):
+            def watch(self, us):
+                os._exit(1)
+
+        boss.Boss.run_class = Unguarded
+        boss.Boss(boss.load(sys.argv[1])).run()
     """
     with library(tmp_path, source, child("a")) as program:
         read_until(program, "no-guard: error=it has ended", "a ready")
@@ -781,7 +787,7 @@ def test_suspends_and_goes_on(tmp_path: Path) -> None:
 
 
 GIVES_BACK = """
-    import os, resource, signal, sys, boss
+    import os, resource, signal, sys, boss, restart_check
 
     def stop(*_):
         pass
@@ -793,11 +799,11 @@ GIVES_BACK = """
         signal.set_wakeup_fd(wakeup)
         fds = os.listdir("/proc/self/fd")
         limits = resource.getrlimit(10)
-        parent = boss.restart_check._subreaper()
+        parent = restart_check._subreaper()
         return handlers, mask, wakeup, fds, os.getcwd(), limits, parent
 
     class Fails(boss.Boss):
-        def _look(self):
+        def look(self):
             raise OSError("on purpose")
 
     signal.signal(signal.SIGTERM, stop)
@@ -807,10 +813,10 @@ GIVES_BACK = """
     os.set_blocking(pair[1], False)
     signal.set_wakeup_fd(pair[1])
     before = world()
-    boss.Boss(*boss.load(sys.argv[1])).run()
+    boss.Boss(boss.load(sys.argv[1])).run()
     print("same" if world() == before else (before, world()))
     try:
-        Fails(*boss.load(sys.argv[1])).run()
+        Fails(boss.load(sys.argv[1])).run()
     except OSError:
         print("same" if world() == before else (before, world()))
 """
@@ -830,11 +836,11 @@ def test_no_child_left_by_an_exception(tmp_path: Path) -> None:
         import sys, boss
 
         class Fails(boss.Boss):
-            def _look(self):
+            def look(self):
                 raise OSError("on purpose")
 
         try:
-            Fails(*boss.load(sys.argv[1])).run()
+            Fails(boss.load(sys.argv[1])).run()
         except OSError as error:
             with open("/proc/thread-self/children") as file:
                 print(error, file.read().split())
@@ -852,7 +858,7 @@ def test_main_thread_only(tmp_path: Path) -> None:
 
         def run():
             try:
-                boss.Boss(*boss.load(sys.argv[1])).run()
+                boss.Boss(boss.load(sys.argv[1])).run()
             except RuntimeError as error:
                 print(error)
 

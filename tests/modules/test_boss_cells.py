@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from boss import MESSAGES, TABLE, Event, State
 from support import procfs
-from support.bosses import BOSS, LONG_GRACE, SHORT_GRACE, STEP, child, library, pid_in
-from support.program import Program
+from support.bosses import LONG_GRACE, SHORT_GRACE, STEP, child, library, pid_in
+from support.companions import parts
+from support.program import MODULES, Program
 
 
 @dataclass(frozen=True)
@@ -228,9 +229,10 @@ EVIDENCE = {
 
 
 def test_every_message_of_the_source_is_explained() -> None:
-    source = BOSS.read_text()
-    code = source[source.index("\ndef ") :]
+    texts = [(MODULES / f"{part}.py").read_text() for part in parts("boss")]
 
-    said = {part.partition('"')[0] for part in code.split('log.say("')[1:]}
+    said = {
+        it.partition('"')[0] for text in texts for it in text.split('log.say("')[1:]
+    }
 
     assert said == set(MESSAGES)

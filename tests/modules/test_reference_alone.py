@@ -1,6 +1,6 @@
-"""A reference module is one file: copied alone into an empty folder, it works.
+"""A reference file, copied alone into an empty folder, works.
 
-The boss takes a second one with it.
+The boss is several, and each of them takes along what it imports.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from support import FATAL, ROOT
+from support.companions import BESIDE, MODULES, copy, part_with, parts
 
 FILES = sorted((ROOT / "reference").glob("*.py"))
 LICENSE = "# SPDX-License-Identifier: 0BSD"
-BESIDE = {"boss": ["restart_check"]}
-"""What a module takes with it."""
-
 SHORT = ["flag_handler", "wakeup_fd"]
+ONE_SITTING = 470
+"""Lines of a file that is read at one sitting."""
 
 each = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
@@ -37,14 +37,6 @@ def python(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def copy(file: Path, folder: Path) -> list[str]:
-    """Copy a module, and what it takes with it; return the names."""
-    names = [file.name, *(f"{name}.py" for name in BESIDE.get(file.stem, []))]
-    for name in names:
-        shutil.copy(file.parent / name, folder)
-    return names
-
-
 def public_classes(file: Path) -> list[str]:
     tree = ast.parse(file.read_text())
     names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
@@ -54,7 +46,7 @@ def public_classes(file: Path) -> list[str]:
 @each
 def test_copied_alone_it_is_imported(file: Path, tmp_path: Path) -> None:
     """No site-packages, no environment, nothing but the standard library."""
-    copied = copy(file, tmp_path)
+    copied = copy(file.stem, tmp_path)
     text = f"import {file.stem}\nprint({file.stem}.__file__)\n"
     (tmp_path / "main.py").write_text(text)
     ran = python(tmp_path, "-E", "-s", "-S", "-B", "main.py")
@@ -83,7 +75,7 @@ def test_copied_alone_it_stops_a_loop(name: str, tmp_path: Path) -> None:
     importlib.util.find_spec("mypy") is None, reason="needs mypy (the check extra)"
 )
 def test_copied_alone_its_types_are_right(file: Path, tmp_path: Path) -> None:
-    copy(file, tmp_path)
+    copy(file.stem, tmp_path)
     cache = ["--cache-dir", str(tmp_path / "cache")]
     ran = python(tmp_path, "-m", "mypy", "--strict", *cache, file.name)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -92,6 +84,29 @@ def test_copied_alone_its_types_are_right(file: Path, tmp_path: Path) -> None:
 @each
 def test_head_names_the_license(file: Path) -> None:
     assert file.read_text().startswith(LICENSE)
+
+
+@each
+def test_a_file_is_read_at_one_sitting(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= ONE_SITTING
+
+
+def test_only_the_boss_takes_files_along() -> None:
+    with_others = {name for name in MODULES if BESIDE[name]}
+    assert with_others == {"boss"}
+    assert {*parts("boss"), "restart_check"} == {"boss", *BESIDE["boss"]}
+
+
+def test_who_embeds_the_boss_needs_no_file_of_children() -> None:
+    assert "boss_supervisor" in BESIDE["boss"]
+    assert "boss_file" not in BESIDE["boss_supervisor"]
+    assert BESIDE["boss_states"] == BESIDE["boss_log"] == ()
+
+
+@pytest.mark.parametrize("text", ["no such text", "import os\n"])
+def test_a_text_that_is_not_there_once_belongs_to_no_part(text: str) -> None:
+    with pytest.raises(AssertionError, match="not once"):
+        part_with("boss", text)
 
 
 @each

@@ -54,8 +54,8 @@ def test_broken_promise_fails_its_test(
     twin: Twin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")  # so that pytest does not cut reasons off
-    twin.write(tmp_path)
-    runpy.run_path(str(tmp_path / f"{twin.module}.py"), run_name=twin.module)
+    changed = twin.write(tmp_path)
+    runpy.run_path(str(changed), run_name=changed.stem)
     failed, report = failing_tests(twin.module, twin.promise, tmp_path)
     if not failed and (skipped := re.search(r"^SKIPPED .*", report, re.MULTILINE)):
         pytest.skip(f"so is the promise's own test: {skipped[0]}")

@@ -53,6 +53,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso.python.tree import Keyword
 from support import ROOT, SETTLE, own_tmp_path
+from support.companions import parts
 
 from fatal_signals.processes.keeper import Kept
 
@@ -89,6 +90,8 @@ class Mutant:
     """A module with one change."""
 
     module: str
+    part: str
+    """The file of the module, without its ``.py``."""
     source: str
     """The text of the whole file."""
     before: str
@@ -146,19 +149,24 @@ def meaning(source: str) -> str:
         return ""
 
 
-def difference(module: str, old: str, new: str) -> Mutant:
-    """Return a mutant of a module, from its text before and after the change."""
+def difference(module: str, part: str, old: str, new: str) -> Mutant:
+    """Return a mutant of a module, from a part's text before and after the change."""
     lines = list(difflib.unified_diff(old.split("\n"), new.split("\n"), n=1))[3:]
     before, after = (
         " ".join(COMMENT.sub("", line[1:]).strip() for line in lines if line[0] == sign)
         for sign in "-+"
     )
-    return Mutant(module, new, before, after, "\n".join(lines))
+    return Mutant(module, part, new, before, after, "\n".join(lines))
 
 
 def mutants_of(module: str) -> list[Mutant]:
-    """Return the mutants of a module, each meaning once."""
-    source = (ROOT / "reference" / f"{module}.py").read_text()
+    """Return the mutants of a module."""
+    return [mutant for part in parts(module) for mutant in mutants_in(module, part)]
+
+
+def mutants_in(module: str, part: str) -> list[Mutant]:
+    """Return the mutants of one part of a module, each meaning once."""
+    source = (ROOT / "reference" / f"{part}.py").read_text()
     kinds = [DropStatement, *map(get_operator, operator_names())]
     known = {meaning(source), ""}
     found = []
@@ -168,7 +176,7 @@ def mutants_of(module: str) -> list[Mutant]:
                 break
             if (new := meaning(text)) not in known:
                 known.add(new)
-                found.append(difference(module, source, text))
+                found.append(difference(module, part, source, text))
     return found
 
 
@@ -187,7 +195,8 @@ def suite(module: str) -> list[str]:
 
 def docs(module: str) -> list[str]:
     """Return those for the pages that use a module, its own page first."""
-    used = re.compile(rf"(from|import) {module}\b|reference/{module}\.py")
+    names = "|".join(parts(module))
+    used = re.compile(rf"(from|import) ({names})\b|reference/({names})\.py")
     files = [f for f in (ROOT / "docs").rglob("*.rst") if used.search(f.read_text())]
     files.sort(key=lambda file: (file.stem != module, file))
     return [" ".join(str(file.relative_to(ROOT)) for file in files)]
@@ -235,7 +244,7 @@ def fails(folder: Path, arguments: str) -> bool:
 def survives(copies: SimpleQueue[Path], runs: list[str], mutant: Mutant) -> bool:
     """Return whether no run notices a mutant; it has one of the copies meanwhile."""
     folder = copies.get()
-    file = folder / "reference" / f"{mutant.module}.py"
+    file = folder / "reference" / f"{mutant.part}.py"
     sound = file.read_text()
     try:
         file.write_text(mutant.source)

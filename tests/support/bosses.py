@@ -144,12 +144,13 @@ def runs_within_settle(pid: int) -> bool:
 STEP = """
 import os, signal, sys
 import boss
+import boss_supervisor
 from boss import Boss, Event, State
 
 file, state, event, stop_at, fire_at, how = sys.argv[1:7]
 deaths = int(sys.argv[7])
-boss.BACKOFF_FIRST = float(sys.argv[8])
-boss.BACKOFF_CAP = 2 * boss.BACKOFF_FIRST
+boss_supervisor.BACKOFF_FIRST = float(sys.argv[8])
+boss_supervisor.BACKOFF_CAP = 2 * boss_supervisor.BACKOFF_FIRST
 
 
 def caught(pid):
@@ -161,14 +162,14 @@ def caught(pid):
 class Watched(Boss):
     fired = False
 
-    def _start(self, entry):
-        super()._start(entry)
+    def start(self, entry):
+        super().start(entry)
         while "stubborn" in entry.child.command and not caught(entry.pid):
             pass
 
-    def _fire(self, entry, what):
+    def fire(self, entry, what):
         before = entry.state
-        super()._fire(entry, what)
+        super().fire(entry, what)
         moved = f"{entry.child.name} {entry.state.name}"
         line = f"{before.name} {what.name} {entry.state.name}"
         os.write(1, f"moved {entry.child.name} {line}\\n".encode())
@@ -178,7 +179,7 @@ class Watched(Boss):
             os.kill(entry.pid, signal.SIGKILL)
         if moved == fire_at and entry.deaths >= deaths and not self.fired:
             self.fired = True
-            it = next(one for one in self._entries if one.child.name == "it")
+            it = next(one for one in self.entries if one.child.name == "it")
             assert it.state.name == state, (it.state, state)
             os.write(1, b"fire\\n")
             if how == "die":
@@ -186,9 +187,9 @@ class Watched(Boss):
             elif how == "signal":
                 signal.raise_signal(signal.SIGTERM)
             elif how == "call":
-                self._fire(it, Event[event])
+                self.fire(it, Event[event])
 
 
-Watched(*boss.load(file)).run()
+Watched(boss.load(file)).run()
 """
 """Brings the child ``it`` into a state by a real route, and fires an event at it."""

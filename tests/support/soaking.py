@@ -39,7 +39,7 @@ from pathlib import Path
 from fatal_signals.processes.keeper import Ended, Kept
 from fatal_signals.processes.procfs import processes
 
-from . import FATAL, SETTLE
+from . import FATAL, SETTLE, companions
 from .bosses import SHORT_GRACE, child, child_program, pid_in
 from .procfs import asleep, signals, until
 from .program import MODULES, environment
@@ -508,13 +508,9 @@ class Soak:
         samples: list[Sample],
     ) -> None:
         """Start a boss, let its children die for these seconds, and stop it."""
-        text = (self._modules / "boss.py").read_text()
-        for old, new in FASTER.items():
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        file = folder / "boss.py"
-        file.write_text(text)
-        boss = Churned(folder, file, row, chance, self)
+        companions.copy("boss", folder, self._modules)
+        companions.edit("boss", folder, FASTER)
+        boss = Churned(folder, folder / "boss.py", row, chance, self)
         try:
             boss.wait_until_it_hears()
             if seconds == math.inf:

@@ -2,8 +2,8 @@
 
 A module's docstring lists its promises as ``name: sentence``.  The module's test file
 has a test of that name for each, and ``tests/twins/MODULE.toml`` has a table of that
-name with an edit that breaks the promise.  The proof of a test is that it fails for the
-twin.
+name with an edit that breaks the promise, in whichever of the module's parts.  The
+proof of a test is that it fails for the twin.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import FATAL, ROOT, own_tmp_path
+from .companions import BESIDE, copy, edit
 
 PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
 
@@ -26,8 +27,8 @@ PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
 class Twin:
     """One edit that breaks one promise.
 
-    A twin's table in the TOML file holds ``old`` and ``new``: text of the module that
-    occurs exactly once, and what stands there instead.
+    A twin's table in the TOML file holds ``old`` and ``new``: text that occurs exactly
+    once in the module's parts, and what stands there instead.
     """
 
     module: str
@@ -35,18 +36,16 @@ class Twin:
     old: str
     new: str
 
-    def edited(self, text: str) -> str:
-        """Return the module's text with the promise broken."""
-        assert text.count(self.old) == 1, f"{self}: not exactly once there"
-        return text.replace(self.old, self.new)
+    def write(self, folder: Path) -> Path:
+        """Write the broken module, and its sound neighbors, into ``folder``.
 
-    def write(self, folder: Path) -> None:
-        """Write the broken module, and its sound neighbors, into ``folder``."""
-        for file in (ROOT / "reference").glob("*.py"):
-            text = file.read_text()
-            if file.stem == self.module:
-                text = self.edited(text)
-            (folder / file.name).write_text(text)
+        Returns:
+            The file that was changed.
+        """
+        for name in BESIDE:
+            copy(name, folder)
+        (part,) = edit(self.module, folder, {self.old: self.new})
+        return folder / f"{part}.py"
 
 
 def promises(module: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import boss
 from docutils import nodes
@@ -45,8 +45,8 @@ def arrows() -> dict[tuple[str, str], list[str]]:
     """Return the labels of all changes of state, by the two states."""
     found: dict[tuple[str, str], list[str]] = {}
     for state, row in boss.TABLE.items():
-        for event, (_, after) in row.items():
-            if after is not None and after is not state:
+        for event, cell in row.items():
+            if cell and (after := cell[1]) is not state:
                 found.setdefault((state.value, after.value), []).append(event.name)
     return found
 
@@ -142,23 +142,20 @@ class BossDiagram(Directive):
 class BossCells(Directive):
     """Lists the boss's table, every cell."""
 
-    EMPTY: ClassVar[dict[str, str]] = {
-        "impossible": "\N{EN DASH}",
-        "nothing": "nothing",
-    }
-
     def run(self) -> list[nodes.Node]:
         """Return a row for each state and a column for each event."""
         rows = [
-            [state.value, *(self.cell(*cell) for cell in cells.values())]
+            [state.value, *map(self.cell, cells.values())]
             for state, cells in boss.TABLE.items()
         ]
         return [table(["state", *(event.name for event in boss.Event)], rows)]
 
-    def cell(self, action: str, after: Any) -> str:
+    def cell(self, cell: tuple[boss.Action, boss.State] | None) -> str:
         """Return one cell: what is done, and where the child is then."""
-        words = action.replace("_", " ")
-        return self.EMPTY.get(action) or f"{words} → {after.value}"
+        if cell is None:
+            return "\N{EN DASH}"
+        action, after = cell
+        return action if action is boss.Action.NOTHING else f"{action} → {after}"
 
 
 class BossMessages(Directive):

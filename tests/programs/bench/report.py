@@ -8,10 +8,10 @@ from typing import Any
 
 from extensions.bench_figures import value
 from record_points import measured
+from support.companions import BESIDE
 
 MEASURED = (
-    "reference/boss.py",
-    "reference/restart_check.py",
+    *(f"reference/{name}.py" for name in ("boss", *BESIDE["boss"])),
     "tests/programs/bench/boss.c",
     "tests/programs/bench/pause.c",
 )
