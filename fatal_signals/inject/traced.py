@@ -146,13 +146,16 @@ class _Runner:
 
     def _drive(self, pid: int) -> bool:
         """Tell the program to stop when that is due; return whether it hung."""
-        rest, left_alone = self.job["rest"], False
+        rest, begun, left_alone = self.job["rest"], False, False
         program, everything = _Calm([pid]), _Calm()
         self.threads = program.threads
         while not self._watch(pid, rest / 10):
             now = time.monotonic()
             if now > self.deadline:
                 return True
+            begun = begun or _has_begun(pid)
+            if not begun:
+                continue
             if left_alone:
                 if everything.lasted(now) > self.job["patience"]:
                     return True
@@ -294,10 +297,29 @@ def _below() -> list[int]:
     return found[1:]
 
 
+TRACER = re.compile(r"^TracerPid:\s+(\d+)", re.MULTILINE)
+
+
+def _has_begun(pid: int) -> bool:
+    """Return whether the program has been executed, and is traced.
+
+    Until then ``strace`` is in its place: it has forked the tracer off, sleeps until
+    that has attached, which takes long on a busy machine, and executes the program.
+    """
+    with suppress(OSError):
+        found = TRACER.search(Path(f"/proc/{pid}/status").read_text())
+        tracer = int(found[1]) if found else 0
+        return bool(tracer) and _words(pid) != _words(tracer)
+    return False
+
+
+def _words(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def _is_tracer(pid: int, argv: Sequence[str]) -> bool:
     with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return words == b"".join(os.fsencode(word) + b"\0" for word in argv)
+        return _words(pid) == b"".join(os.fsencode(word) + b"\0" for word in argv)
     return False
 
 
