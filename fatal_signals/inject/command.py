@@ -184,11 +184,11 @@ def run(options: argparse.Namespace) -> int:
             reports = _program(program, signals, options, progress)
         else:
             reports = _function(options.target, signals, options, progress)
-    again = _again(options)
     for report in reports:
         kind = "" if program else f" --points {report.points}"
         name = report.signals[0].name.removeprefix("SIG")
-        report.again = again.format(options=f"--signal {name}{kind} --at {{at}}")
+        begin = f"fatal-signals inject --signal {name}{kind} --at "
+        report.again = (begin, f" {_rest_of_the_words(options)}")
     print(as_json(reports) if options.format == "json" else as_text(reports), end="")
     if options.at and options.format == "text":
         _show(reports)
@@ -271,8 +271,8 @@ def _last_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{where}".replace("\n", " ")
 
 
-def _again(options: argparse.Namespace) -> str:
-    words = ["fatal-signals", "inject", "{options}"]
+def _rest_of_the_words(options: argparse.Namespace) -> str:
+    words = []
     for name in ("check", "setup", "first", "ready"):
         if value := getattr(options, name):
             words += [f"--{name}", shlex.quote(value)]

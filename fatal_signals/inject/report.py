@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,14 +49,9 @@ def _failures(report: Report) -> list[str]:
         lines.append(f"  {point.number:>9}  {place}{point.where}: {tried.kind}{why}")
     if (more := len(report.failures) - SHOWN) > 0:
         lines.append(f"  {'…':>9}  and {more} more")
-    if report.again:
-        alone = report.again.replace("{at}", _number(report))
+    if alone := report.alone(report.failures[0].point.number):
         lines.append(f"  one alone: {alone}")
     return lines
-
-
-def _number(report: Report) -> str:
-    return shlex.quote(report.failures[0].point.number)
 
 
 def _listings(failures: Sequence[Tried]) -> list[str]:

@@ -230,9 +230,9 @@ class _Plan:
 
     def report(self) -> Report:
         """Return an empty report."""
-        again = f"every_syscall({self.command}, signum={int(self.signum)}, at='{{at}}')"
+        call = f"every_syscall({self.command}, signum={int(self.signum)}, at='"
         target = shlex.join(self.command)
-        return Report(target, (self.signum,), "system calls", again=again)
+        return Report(target, (self.signum,), "system calls", again=(call, "')"))
 
     def job(self, folder: str, number: str) -> dict[str, Any]:
         """Return what a helper has to know for a run.
