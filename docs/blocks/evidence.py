@@ -9,10 +9,11 @@ names, in a line of its own, the test that does it in its place.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 from pathlib import Path
+
+from fatal_signals.report.digests import digest
 
 from . import console
 from .clocks import BLOCK
@@ -34,9 +35,9 @@ def find(name: str) -> Path | None:
     return next((p / name for p in places if (p / name).exists()), None)
 
 
-def digest(page: Page, name: str) -> str:
+def digest_of(page: Page, name: str) -> str:
     """Return the digest of a program of the page."""
-    return hashlib.sha256((page.scratch / name).read_bytes()).hexdigest()[:16]
+    return digest((page.scratch / name).read_bytes())
 
 
 def check(page: Page, file: Path) -> None:
@@ -51,7 +52,7 @@ def check(page: Page, file: Path) -> None:
     if not digests:
         raise BlockFailure(f"{file.name}: no digest of a program in its head")
     for name, recorded in digests:
-        if recorded != digest(page, name):
+        if recorded != digest_of(page, name):
             raise BlockFailure(f"{name} has changed: run 'make evidence'")
     if replayed := REPLAYED.search(text):
         test = page.project / replayed["test"]
@@ -88,7 +89,7 @@ def record(page: Page, file: Path) -> None:
         raise BlockFailure(f"{file.name}: not installed: {', '.join(missing)}")
     release = ".".join(platform.release().split(".")[:2])
     head = [f"# recorded on {platform.system()} {release}, {platform.machine()}"]
-    head += [f"# {n} sha256:{digest(page, n)}" for n, _ in DIGEST.findall(text)]
+    head += [f"# {n} sha256:{digest_of(page, n)}" for n, _ in DIGEST.findall(text)]
     head += [found[0] for found in REPLAYED.finditer(text)]
     body = "".join(x for x in text.splitlines(keepends=True) if x[:2] != "# ")
     file.write_text(play(page, "\n".join(head) + "\n" + body, PATIENCE))
