@@ -24,7 +24,6 @@ import dis
 import os
 import signal
 import sys
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -33,19 +32,13 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from .errors import InjectionError
+from .library import is_library
 
 try:
     import ctypes
     import resource
 except ImportError as error:  # a Python that was built without them
     raise InjectionError(f"this needs Python's {error.name} module") from None
-
-LIBRARY = (
-    *{sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")},
-    "<frozen",
-    os.path.dirname(__file__),
-)
-"""How the paths of files begin that are nobody's own code."""
 
 Trace = Callable[[FrameType, str, Any], Any]
 
@@ -344,19 +337,20 @@ class Recorder(Tracer):
 
     def __call__(self, frame: FrameType, event: str, _: object) -> Trace | None:
         """Be called at each function's entry and each instruction."""
+        slept = self._switches() != self._sleeps  # first of all: we may sleep as well
         if event == "call":
             watch(frame, self)
             self._calls += 1
             callers, own = self._caller(frame)
             here = _Entered(self._calls, frame.f_lasti, callers, own, frame.f_code)
             self._frames[id(frame)] = here
-            self._note(frame, here)
+            self._note(frame, here, slept)
         elif event == "opcode":
             here = self._frames[id(frame)]
             if frame.f_lasti != here.entry:  # else 3.11 announces the entry once more
                 here.entry = -1
                 here.step += 1
-                self._note(frame, here)
+                self._note(frame, here, slept)
         return self
 
     def _caller(self, frame: FrameType) -> tuple[int, tuple[str, int] | None]:
@@ -369,11 +363,11 @@ class Recorder(Tracer):
             return 0, None
         return it.way(outer), it.own(outer)
 
-    def _note(self, frame: FrameType, here: _Entered) -> None:
+    def _note(self, frame: FrameType, here: _Entered, slept: bool) -> None:
         if here.call == 1:  # the caller's own
             return
         number = len(self.steps)
-        if self._switches() != self._sleeps and number:
+        if slept and number:
             self.slept.append(number)
         it = spot(frame.f_code, frame.f_lasti, frame.f_lineno)
         own = here.own(frame) or (it.file, it.line)
@@ -402,7 +396,7 @@ class _Entered:
 
     def own(self, frame: FrameType) -> tuple[str, int] | None:
         """Return the file and line of our own code that is executed."""
-        if self.code.co_filename.startswith(LIBRARY):
+        if is_library(self.code.co_filename):
             return self.own_caller
         return self.code.co_filename, frame.f_lineno or self.code.co_firstlineno
 

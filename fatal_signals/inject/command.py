@@ -11,13 +11,13 @@ import os
 import shlex
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from ..report.progress import Progress
 from .errors import InjectionError
 from .points import KINDS, SECONDS, every_point, harmless, script
 from .report import as_json, as_text
@@ -179,16 +179,16 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.at:
         signals, options.points = signals[:1], options.points[:1]
-    with _Progress() as progress:
+    with Progress() as progress:
         if program:
             reports = _program(program, signals, options, progress)
         else:
             reports = _function(options.target, signals, options, progress)
-    again = _again(options)
     for report in reports:
         kind = "" if program else f" --points {report.points}"
         name = report.signals[0].name.removeprefix("SIG")
-        report.again = again.format(options=f"--signal {name}{kind} --at {{at}}")
+        begin = f"fatal-signals inject --signal {name}{kind} --at "
+        report.again = (begin, f" {_rest_of_the_words(options)}")
     print(as_json(reports) if options.format == "json" else as_text(reports), end="")
     if options.at and options.format == "text":
         _show(reports)
@@ -271,8 +271,8 @@ def _last_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{where}".replace("\n", " ")
 
 
-def _again(options: argparse.Namespace) -> str:
-    words = ["fatal-signals", "inject", "{options}"]
+def _rest_of_the_words(options: argparse.Namespace) -> str:
+    words = []
     for name in ("check", "setup", "first", "ready"):
         if value := getattr(options, name):
             words += [f"--{name}", shlex.quote(value)]
@@ -290,29 +290,3 @@ def _show(reports: list[Report]) -> None:
             print(f"returned: {tried.run.value!r}")
         if tried.run.output:
             print(f"it wrote:\n{tried.run.output}", end="")
-
-
-class _Progress:
-    """One line on a terminal that says how far we are, once it takes its time."""
-
-    PATIENCE = 2.0
-    """Seconds before the first word."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._shown = False
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        patient = time.monotonic() - self._began < self.PATIENCE
-        capable = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        if capable and not patient:
-            self._shown = True
-            print(f"\r\033[K{what}: {done} of {total}", end="", file=sys.stderr)
-            sys.stderr.flush()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print("\r\033[K", end="", file=sys.stderr)

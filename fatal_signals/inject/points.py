@@ -35,7 +35,6 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from .arrival import (
-    LIBRARY,
     PROBE,
     Conceivable,
     Marker,
@@ -48,6 +47,7 @@ from .arrival import (
 )
 from .child import Account, live, probe
 from .errors import InjectionError
+from .library import is_library
 from .nursery import REST, Born, Child, Nursery, Order, apart, status_of
 from .run import HUNG, Check, Point, Report, Run, judge
 
@@ -174,7 +174,7 @@ def _to_be_tried(steps: Sequence[Step]) -> tuple[list[int], list[int]]:
     last: dict[int, int] = {}
     own: list[int] = []
     for number, step in enumerate(steps, 1):
-        if step.spot.file.startswith(LIBRARY):
+        if is_library(step.spot.file):
             first.setdefault(step.way, number)
             last[step.way] = number
         else:

@@ -139,10 +139,14 @@ class Report:
     course: int = 0
     """In process: how many instructions a run executes when no signal comes.  Those of
     the standard library that are passed again in the same way are tried twice."""
-    again: str = ""
-    """How to run one point alone; ``{at}`` stands for its number."""
+    again: tuple[str, str] = ("", "")
+    """How to run one point alone: what stands before its number, and after it."""
     seconds: float = 0.0
     """How long the sweep took."""
+
+    def alone(self, number: str) -> str:
+        """Return how to run one point alone; nothing if that is not known."""
+        return number.join(self.again) if any(self.again) else ""
 
     def __iter__(self) -> Iterator[Tried]:
         """Iterate over what was tried."""

@@ -230,9 +230,9 @@ class _Plan:
 
     def report(self) -> Report:
         """Return an empty report."""
-        again = f"every_syscall({self.command}, signum={int(self.signum)}, at='{{at}}')"
+        call = f"every_syscall({self.command}, signum={int(self.signum)}, at='"
         target = shlex.join(self.command)
-        return Report(target, (self.signum,), "system calls", again=again)
+        return Report(target, (self.signum,), "system calls", again=(call, "')"))
 
     def job(self, folder: str, number: str) -> dict[str, Any]:
         """Return what a helper has to know for a run.
@@ -306,9 +306,13 @@ def _look_first(plan: _Plan) -> None:
 
 def _rehearse(plan: _Plan, helper: _Helper) -> list[Call]:
     """Run the program without injection; return its calls, or say why it can't be."""
-    helper.begin(plan, "")
-    result = helper.result()
-    calls = list(read_log(Path(helper.log).read_text(errors="replace")))
+    for _ in range(TRIES):
+        helper.begin(plan, "")
+        result = helper.result()
+        calls = list(read_log(Path(helper.log).read_text(errors="replace")))
+        # strace gives its tracer 3 s to attach, too few on a very busy machine.
+        if calls or result["status"] != -signal.SIGALRM:
+            break
     tail = "".join(f"; {line}" for line in result["output"].splitlines()[-1:])
     if not calls:
         raise InjectionError(f"strace can't trace the program{tail}")

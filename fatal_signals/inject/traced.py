@@ -21,7 +21,7 @@ from typing import Any
 
 from ..processes.below import LAST_WAIT, end_all, reap
 from ..processes.linux import adopt_orphans, die_with_parent
-from ..processes.procfs import command_line, descendants, threads, turns
+from ..processes.procfs import command_line, descendants, status, threads, turns
 from ..processes.start import start
 from .trace import read_log
 
@@ -136,13 +136,16 @@ class _Runner:
 
     def _drive(self, pid: int) -> bool:
         """Tell the program to stop when that is due; return whether it hung."""
-        rest, left_alone = self.job["rest"], False
+        rest, begun, left_alone = self.job["rest"], False, False
         program, everything = _Calm([pid]), _Calm()
         self.threads = program.threads
         while not self._watch(pid, rest / 10):
             now = time.monotonic()
             if now > self.deadline:
                 return True
+            begun = begun or _has_begun(pid)
+            if not begun:
+                continue
             if left_alone:
                 if everything.lasted(now) > self.job["patience"]:
                     return True
@@ -259,6 +262,16 @@ def _ended(pid: int, seconds: float) -> bool:
     if 0 in ready:
         raise _Abandoned
     return fd in ready
+
+
+def _has_begun(pid: int) -> bool:
+    """Return whether the program has been executed, and is traced.
+
+    Until then ``strace`` is in its place: it has forked the tracer off, sleeps until
+    that has attached, which takes long on a busy machine, and executes the program.
+    """
+    tracer = int(status(pid).get("TracerPid", "0"))
+    return bool(tracer) and command_line(pid) != command_line(tracer)
 
 
 def _is_tracer(pid: int, argv: Sequence[str]) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 from support import ROOT
+from support.killed import needs_strace
 from support.program import Outcome, Program
 
 CODE = """
@@ -118,6 +121,40 @@ def test_a_mistake_is_one_line_and_status_2(
     assert ended.code == 2, ended
     assert said in ended.lines[-1]
     assert "Traceback" not in ended.output
+
+
+FORMATS = ("${HOME}", "{at}", "{options}", "{", "%s %", "$x {0}")
+
+
+@needs_strace
+@pytest.mark.parametrize("text", FORMATS)
+def test_no_text_of_a_user_is_a_format(text: str, folder: Path) -> None:
+    words = ["--signal", "KILL", "--then", f"sh -c 'echo; exit 3' '{text}'"]
+    words += ["--first", "sh", "--ready", text]
+    program = ["sh", "-c", ":", text]
+    one = ["--at", "exit_group:1"]
+    ended = command(folder, "inject", *words, *one, "--", *program)
+    assert ended.code == 1, ended
+    again = next(line for line in ended.lines if "one alone: " in line)
+    alone = shlex.split(again.partition("one alone: ")[2])
+    parsed = dict(itertools.pairwise(alone))
+    assert shlex.split(parsed["--then"])[-1] == text
+    assert (parsed["--ready"], parsed["--at"]) == (text, "exit_group:1")
+    assert alone[alone.index("--") + 1 :] == program
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_nor_is_the_name_of_a_file_or_what_it_writes(text: str, folder: Path) -> None:
+    file = folder / f"{text}.py"
+    file.write_text(f"print({text!r})\nraise SystemExit(3)\n")
+    words = ["--signal", "URG", "--points", "conceivable", "--at", "2"]
+    words += ["--check", "purse:never"]
+    (folder / "purse.py").write_text(f"def never(run): raise AssertionError({text!r})")
+    ended = command(folder, "inject", *words, file.name)
+    assert ended.code == 1, ended
+    again = next(line for line in ended.lines if "one alone: " in line)
+    assert shlex.split(again)[-1] == file.name
+    assert f": broken: {text}" in ended.output
 
 
 def test_help_teaches(folder: Path) -> None:

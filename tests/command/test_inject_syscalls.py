@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import textwrap
@@ -366,7 +367,7 @@ def test_one_point_alone_and_all_the_others_in_the_order_of_the_trace() -> None:
     alone = every_syscall(["sh", "-c", "echo up"], at="write:1")
     assert verdicts(alone) == {"write:1": "kept"}
     assert alone.failures == []
-    assert "at='{at}'" in alone.again
+    assert alone.alone("write:1").endswith("signum=9, at='write:1')")
 
 
 BREAKS_A_FILE = "echo 1 > new; mv -f new file; exec sleep infinity"
@@ -406,6 +407,64 @@ def test_runs_at_once_have_a_folder_each(tmp_path: Path) -> None:
     assert not report.failures, report.failures
     assert len(prepared) > len(report.tried) > 2
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["fifo", "made"]
+
+
+# A busy machine
+
+LATE = f"""#!{sys.executable} -IS
+import os, select, signal, sys
+{{before}}
+os.execv({shutil.which("strace")!r}, sys.argv)
+"""
+RESTS = f"select.select([], [], [], {HANGS})"
+DIES = "os.kill(os.getpid(), signal.SIGALRM)"
+DIES_ONCE = f"if not os.path.exists('once'): os.mkdir('once'); {DIES}"
+
+PAUSES = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    from fatal_signals.inject import InjectionError, every_syscall
+    try:
+        rest = float(sys.argv[2])
+        print(every_syscall(sys.argv[3:], at="pause:1", rest=rest).summary)
+    except InjectionError as error:
+        print(error)
+"""
+
+
+def late_strace(folder: Path, before: str, package: Path = ROOT) -> str:
+    """Sweep with a strace before which something happens; return what is said."""
+    strace = folder / "strace"
+    strace.write_text(LATE.format(before=before))
+    strace.chmod(0o755)
+    path = os.pathsep.join([str(folder), os.environ["PATH"]])
+    words = str(package), str(BRIEF), *source("signal.pause()")
+    with Program(PAUSES, *words, env={"PATH": path}, cwd=folder) as program:
+        assert program.wait().left == []
+        return program.output
+
+
+@needs_strace
+def test_a_strace_that_is_late_is_waited_for(tmp_path: Path) -> None:
+    assert late_strace(tmp_path, RESTS).startswith("1 points: 1 kept,")
+
+
+@needs_strace
+def test_a_strace_that_is_late_is_no_program_at_rest(tmp_path: Path) -> None:
+    """The twin looks only whether something sleeps."""
+    shutil.copytree(ROOT / "fatal_signals", tmp_path / "fatal_signals")
+    traced = tmp_path / "fatal_signals" / "inject" / "traced.py"
+    looks = "begun = begun or _has_begun(pid)"
+    text = traced.read_text()
+    assert text.count(looks) == 1
+    traced.write_text(text.replace(looks, "begun = True"))
+    assert "can't trace the program" in late_strace(tmp_path, RESTS, tmp_path)
+
+
+@needs_strace
+def test_a_strace_that_came_too_late_for_itself_is_tried_again(tmp_path: Path) -> None:
+    assert late_strace(tmp_path, DIES_ONCE).startswith("1 points: 1 kept,")
+    assert "can't trace the program" in late_strace(tmp_path, DIES)
 
 
 # What can't be done

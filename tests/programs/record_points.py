@@ -7,7 +7,6 @@ code that was tried.  Names of evidence as words record only these.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -24,6 +23,8 @@ from support.avoided_lives import AVOIDED, Avoided
 from support.pages import files_of
 
 from fatal_signals.processes.interpreters import working
+from fatal_signals.report.digests import digest, digests
+from fatal_signals.report.records import as_json
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE = ROOT / "docs" / "evidence" / "points"
@@ -43,14 +44,9 @@ PATIENCE = 3600
 """Seconds after which one interpreter hangs."""
 
 
-def digest(text: str) -> str:
-    """Return what a text is known by."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def measured(*files: str) -> dict[str, str]:
     """Return the digests of files of the project, which figures are about."""
-    return {file: digest((ROOT / file).read_text()) for file in files}
+    return digests(ROOT / file for file in files)
 
 
 class Topic(NamedTuple):
@@ -65,8 +61,8 @@ class Topic(NamedTuple):
 def module_topic(name: str) -> Topic:
     """Return the topic of a module's lives."""
     lives = "process_lives" if name in STARTING else "lives"
-    digests = measured(FILES[name], f"tests/support/{lives}.py")
-    return Topic(name, FILES[name], digests, ("tests/programs/prove.py", name))
+    tried = measured(FILES[name], f"tests/support/{lives}.py")
+    return Topic(name, FILES[name], tried, ("tests/programs/prove.py", name))
 
 
 def avoided_topic(stem: str, folder: Path) -> Topic:
@@ -77,9 +73,9 @@ def avoided_topic(stem: str, folder: Path) -> Topic:
     for file, text in texts.items():
         (folder / stem / file).write_text(text)
     used = sorted({file for it in swept(stem) for file in it.files(texts)})
-    digests = {file: digest(texts[file]) for file in used}
+    tried = {file: digest(texts[file]) for file in used}
     words = ("tests/programs/prove_avoided.py", str(folder), stem)
-    return Topic(stem, about, digests, words)
+    return Topic(stem, about, tried, words)
 
 
 def swept(stem: str) -> list[Avoided]:
@@ -103,19 +99,15 @@ def run(words: Sequence[str], python: Path) -> Any:
     return json.loads(done.stdout)
 
 
-def write(name: str, about: str, digests: dict[str, str], results: list[Any]) -> None:
+def write(name: str, about: str, tried: dict[str, str], results: list[Any]) -> None:
     """Write one file of evidence."""
     release = ".".join(platform.release().split(".")[:2])
     system = f"{platform.system()} {release}, {platform.machine()}"
     for result in results:
         result.pop("seconds", None)
-    head = {"about": about, "system": system, "digests": digests}
+    head = {"about": about, "system": system, "digests": tried}
     EVIDENCE.mkdir(exist_ok=True)
-    rows = ",\n  ".join(json.dumps(result) for result in results)
-    text = json.dumps(head)[1:-1]
-    (EVIDENCE / f"{name}.json").write_text(
-        f'{{\n {text},\n "results": [\n  {rows}\n ]\n}}\n'
-    )
+    (EVIDENCE / f"{name}.json").write_text(as_json(head, results))
 
 
 def points(pythons: list[Path], chosen: list[Topic]) -> None:

@@ -9,13 +9,13 @@ names, in a line of its own, the test that does it in its place.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 from pathlib import Path
 
 from fatal_signals.processes.clocks import BLOCK
 from fatal_signals.processes.interpreters import find
+from fatal_signals.report.digests import digest
 
 from . import console
 from .page import BlockFailure, Page
@@ -28,9 +28,9 @@ PATIENCE = 20 * BLOCK
 """Seconds for which a recording may take; a replay gets no more than any block."""
 
 
-def digest(page: Page, name: str) -> str:
+def digest_of(page: Page, name: str) -> str:
     """Return the digest of a program of the page."""
-    return hashlib.sha256((page.scratch / name).read_bytes()).hexdigest()[:16]
+    return digest((page.scratch / name).read_bytes())
 
 
 def check(page: Page, file: Path) -> None:
@@ -45,7 +45,7 @@ def check(page: Page, file: Path) -> None:
     if not digests:
         raise BlockFailure(f"{file.name}: no digest of a program in its head")
     for name, recorded in digests:
-        if recorded != digest(page, name):
+        if recorded != digest_of(page, name):
             raise BlockFailure(f"{name} has changed: run 'make evidence'")
     if replayed := REPLAYED.search(text):
         test = page.project / replayed["test"]
@@ -82,7 +82,7 @@ def record(page: Page, file: Path) -> None:
         raise BlockFailure(f"{file.name}: not installed: {', '.join(missing)}")
     release = ".".join(platform.release().split(".")[:2])
     head = [f"# recorded on {platform.system()} {release}, {platform.machine()}"]
-    head += [f"# {n} sha256:{digest(page, n)}" for n, _ in DIGEST.findall(text)]
+    head += [f"# {n} sha256:{digest_of(page, n)}" for n, _ in DIGEST.findall(text)]
     head += [found[0] for found in REPLAYED.finditer(text)]
     body = "".join(x for x in text.splitlines(keepends=True) if x[:2] != "# ")
     file.write_text(play(page, "\n".join(head) + "\n" + body, PATIENCE))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from extensions.bench_figures import value
 from record_points import measured
 from support.companions import BESIDE
+
+from fatal_signals.report.records import as_json
+
+__all__ = ["as_json", "as_text", "digests"]
 
 MEASURED = (
     *(f"reference/{name}.py" for name in ("boss", *BESIDE["boss"])),
@@ -21,12 +24,6 @@ MEASURED = (
 def digests() -> dict[str, str]:
     """Return the digests of the files that the figures are about."""
     return measured(*MEASURED)
-
-
-def as_json(head: dict[str, Any], rows: Iterable[dict[str, Any]]) -> str:
-    """Return it as JSON, a line for each row."""
-    lines = ",\n  ".join(json.dumps(row) for row in rows)
-    return f'{{\n {json.dumps(head)[1:-1]},\n "results": [\n  {lines}\n ]\n}}\n'
 
 
 def as_text(head: dict[str, Any], rows: Iterable[dict[str, Any]]) -> str:
