@@ -150,6 +150,57 @@ def signals(pid: int | str, which: str) -> set[int]:
     return {n for n in range(1, 65) if bits >> (n - 1) & 1} - LIBC_INTERNAL
 
 
+def name(pid: int) -> str:
+    """Return the name that a process has given itself; an empty string when gone."""
+    with suppress(OSError):
+        return text(pid, "comm").rstrip("\n")
+    return ""
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Return a process's memory in KiB: its share (PSS), and what is its own in that.
+
+    Raises:
+        OSError: it is gone, or not ours to read.
+    """
+    rollup = text(pid, "smaps_rollup")
+    return _kib("Pss", rollup), _kib("Pss_Anon", rollup)
+
+
+def mapped(pid: int) -> dict[str, int]:
+    """Return for each file that a process maps the KiB of it that are in memory.
+
+    What the process has written to is its own, and does not count.
+
+    Raises:
+        OSError: it is gone, or not ours to read.
+    """
+    found: dict[str, int] = {}
+    path = ""
+    for line in text(pid, "smaps").splitlines():
+        key, *values = line.split(None, 5)
+        if not key.endswith(":"):  # the head of a mapping: its addresses
+            path = values[4] if values[3] != "0" else ""
+        elif path and key in ("Rss:", "Anonymous:"):
+            kib = int(values[0])
+            found[path] = found.get(path, 0) + (kib if key == "Rss:" else -kib)
+    return found
+
+
+def _kib(key: str, lines: str) -> int:
+    return int(lines.partition(f"\n{key}:")[2].split(None, 1)[0])
+
+
+def runs(pid: int) -> int:
+    """Return how often a process has been given a processor."""
+    return int(text(pid, "schedstat").split()[2])
+
+
+def open_flags(pid: int, fd: int) -> int:
+    """Return the flags with which a process holds a descriptor."""
+    return int(text(pid, f"fdinfo/{fd}").partition("\nflags:")[2].split()[0], 8)
+
+
 def pid_of(pidfd: int) -> int:
     """Return whose pidfd it is; -1 when that process has been reaped."""
     return int(text("self", f"fdinfo/{pidfd}").partition("\nPid:")[2].split()[0])

@@ -10,8 +10,15 @@ from support import ROOT
 PROCESSES = "fatal_signals/processes/"
 FOLDERS = ("docs/machinery", "fatal_signals", "tests/support", "tests/programs")
 
-ALONE = ("reference/", "tests/programs/bench/peers.py")
-"""Modules to copy stand alone, and so do programs that are written for a peer."""
+ALONE = (
+    "fatal_signals/inject/child.py",
+    "tests/support/process_lives.py",
+    "tests/support/reapers.py",
+    "tests/support/stops.py",
+    "tests/programs/bombard.py",
+)
+"""Code that is itself under the signal, or whose text is: nothing of ours is called
+there, and so there is no point of ours in it."""
 
 WORDS = {
     "/proc": (re.compile(r"""(?<![`\w])/proc/"""), "procfs.py"),

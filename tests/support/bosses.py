@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from fatal_signals.processes.procfs import name, runs
 
 from . import FATAL, SETTLE, procfs
 from .program import MODULES, Program
@@ -98,9 +99,8 @@ def pid_in(line: str) -> int:
 def guard_of(pid: int) -> int:
     """Return the pid of a boss's guard that is at work; 0 if there is none."""
     for one in procfs.children(pid):
-        with suppress(OSError):  # gone
-            if Path(f"/proc/{one}/comm").read_text() == "guard\n":
-                return one
+        if name(one) == "guard":
+            return one
     return 0
 
 
@@ -132,13 +132,9 @@ def values(output: str, message: str, key: str) -> list[str]:
 
 def runs_within_settle(pid: int) -> bool:
     """Return whether a process gets the processor at all while we wait ``SETTLE``."""
-
-    def turns() -> str:  # not the time: that of the last turn may be added late
-        return Path(f"/proc/{pid}/schedstat").read_text().split()[2]
-
-    before = turns()
+    before = runs(pid)  # not the time: that of the last turn may be added late
     time.sleep(SETTLE)
-    return turns() != before
+    return runs(pid) != before
 
 
 STEP = """

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fatal_signals.processes.keeper import Ended, Kept
-from fatal_signals.processes.procfs import processes
+from fatal_signals.processes.procfs import descriptors, memory, processes
 
 from . import FATAL, SETTLE, companions
 from .bosses import SHORT_GRACE, child, child_program, pid_in
@@ -330,21 +330,15 @@ class Churned:
     def look(self) -> Sample:
         """Look for zombies, and return what the boss uses; OSError if it has ended."""
         now = time.monotonic()
-        dead = {
-            p
-            for p, row in processes().items()
-            if (row.parent, row.state) == (self.pid, "Z")
-        }
+        table = processes().items()
+        dead = {p for p, it in table if (it.parent, it.state) == (self.pid, "Z")}
         since = {pid: self._dead_since.get(pid, now) for pid in dead}
         for pid in sorted(dead):
             if now - since[pid] > self._soak.linger:
                 self._row.zombies.append(f"pid {pid} of the boss {self.pid}")
                 since[pid] = math.inf  # once is enough
         self._dead_since = since
-        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
-        memory = dict(re.findall(r"^(Pss|Pss_Anon): +(\d+) kB", text, re.MULTILINE))
-        descriptors = len(os.listdir(f"/proc/{self.pid}/fd"))
-        return Sample(descriptors, int(memory["Pss"]), int(memory["Pss_Anon"]))
+        return Sample(len(descriptors(self.pid)), *memory(self.pid))
 
     def stop(self) -> None:
         """Stop the boss, and see that it ends as it should and leaves nothing."""
@@ -560,7 +554,5 @@ def storm(kept: Kept, chance: random.Random) -> list[signal.Signals]:
 
 def parent(pid: int) -> int:
     """Return the parent of a process; 0 when there is no such process."""
-    with suppress(OSError):
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        return int(text.rpartition(")")[2].split()[1])
-    return 0
+    row = processes().get(pid)
+    return row.parent if row else 0

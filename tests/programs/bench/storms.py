@@ -8,7 +8,6 @@ of our boss has its delays shortened.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterable
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from support.companions import copy, edit
+
+from fatal_signals.processes.procfs import descriptors
 
 from .measures import Bench
 from .peers import Peer, Plan, ours
@@ -106,5 +107,5 @@ def _note(bench: Bench, peer: Peer, boss: Started, deaths: int) -> None:
     helpers = boss.helpers()
     _, alone = memory(helpers)
     bench.book.add("memory after deaths", peer.name, deaths, alone)
-    count = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in helpers)
+    count = sum(len(descriptors(pid)) for pid in helpers)
     bench.book.add("descriptors after deaths", peer.name, deaths, count)

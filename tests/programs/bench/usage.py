@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+
+from fatal_signals.processes import procfs
 
 
 def memory(pids: Iterable[int]) -> tuple[int, int]:
@@ -18,36 +18,15 @@ def memory(pids: Iterable[int]) -> tuple[int, int]:
     files: dict[str, int] = {}
     for pid in pids:
         with suppress(OSError):
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            pss += _kib("Pss", rollup)
-            own += _kib("Pss_Anon", rollup)
-            for name, kib in _files(Path(f"/proc/{pid}/smaps").read_text()).items():
+            share, alone = procfs.memory(pid)
+            pss += share
+            own += alone
+            for name, kib in procfs.mapped(pid).items():
                 files[name] = max(files.get(name, 0), kib)
     return pss, own + sum(files.values())
 
 
-def _kib(key: str, text: str) -> int:
-    found = re.search(rf"^{key}: +(\d+) kB", text, re.MULTILINE)
-    assert found, f"no {key} in smaps"
-    return int(found[1])
-
-
-def _files(smaps: str) -> dict[str, int]:
-    """Return how much of each file is in memory, what is the process's own apart."""
-    found: dict[str, int] = {}
-    for mapping in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", smaps)[1:]:
-        _, _, _, _, inode, *name = mapping.partition("\n")[0].split(None, 5)
-        if inode != "0":
-            kib = _kib("Rss", mapping) - _kib("Anonymous", mapping)
-            found[name[0]] = found.get(name[0], 0) + kib
-    return found
-
-
 def switches(pids: Iterable[int]) -> int:
     """Return how often the threads of some processes have been switched away from."""
-    total = 0
-    for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            text = (task / "status").read_text()
-            total += sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", text)))
-    return total
+    tasks = [f"{pid}/task/{thread}" for pid in pids for thread in procfs.threads(pid)]
+    return sum(int(count) for task in tasks for count in procfs.turns(task)[1:])
