@@ -124,3 +124,24 @@ def test_functions_fit_on_a_screen(file: Path) -> None:
 def test_small_patterns_stay_small(name: str) -> None:
     file = ROOT / "reference" / f"{name}.py"
     assert len(file.read_text().splitlines()) < 200
+
+
+SHARED = ("flag_handler", "wakeup_fd", "helpful_cleanup")
+"""Each has a copy of the function that no other handler may disturb."""
+
+
+def shared(name: str, text: str) -> str:
+    """Return a function of a module as code alone."""
+    (found,) = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    return ast.unparse(found)
+
+
+def test_copies_of_one_function_are_equal() -> None:
+    texts = [(ROOT / "reference" / f"{name}.py").read_text() for name in SHARED]
+    assert len({shared("_undisturbed", text) for text in texts}) == 1
+    changed = texts[0].replace("SIG_BLOCK", "SIG_UNBLOCK")
+    assert shared("_undisturbed", changed) != shared("_undisturbed", texts[1])

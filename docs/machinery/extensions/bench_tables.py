@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -28,7 +27,8 @@ from .bench_figures import (
     in_words,
     value,
 )
-from .policy_tables import table
+from .drawing import node, path, svg, text
+from .tables import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -61,28 +61,20 @@ def across(seconds: float) -> float:
     return LEFT + min(share, 1.0) * (WIDTH - LEFT - RIGHT)
 
 
-def words(x: float, y: float, text: str, kind: str = "", anchor: str = "middle") -> str:
-    """Draw a text."""
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
-        f"{escape(text)}</text>"
-    )
-
-
 def mark(row: Row, y: float) -> str:
     """Draw one figure: a dot, or a triangle for a wait that was given up."""
     radius = RADII[row["children"]]
     if "over" in row:
         x = across(row["over"])
-        return f'<path class="over" d="M{x:.1f} {y - 6}l10 6l-10 6z"/>'
+        return path(f"M{x:.1f} {y - 6}l10 6l-10 6z", "over")
     return f'<circle cx="{across(row["median"]):.1f}" cy="{y}" r="{radius}"/>'
 
 
 def line(rows: Sequence[Row], y: float) -> str:
     """Draw a peer's row: its figures, and a line from the first to the last."""
     ends = [across(row["over"] if "over" in row else row["median"]) for row in rows]
-    path = f'<path d="M{min(ends):.1f} {y}H{max(ends):.1f}"/>'
-    return path + "".join(mark(row, y) for row in rows)
+    between = path(f"M{min(ends):.1f} {y}H{max(ends):.1f}")
+    return between + "".join(mark(row, y) for row in rows)
 
 
 def legend(sizes: Sequence[int]) -> str:
@@ -90,9 +82,9 @@ def legend(sizes: Sequence[int]) -> str:
     found, x = "", float(LEFT)
     for size in sizes:
         found += f'<circle cx="{x:.1f}" cy="32" r="{RADII[size]}"/>'
-        found += words(x + RADII[size] + 4, 36, str(size), "event", "start")
+        found += text(x + RADII[size] + 4, 36, str(size), "event", "start")
         x += 40 + 5 * len(str(size))
-    return found + words(x - 8, 36, "children", "event", "start")
+    return found + text(x - 8, 36, "children", "event", "start")
 
 
 def chart(figures: Figures, measure: str) -> str:
@@ -104,22 +96,19 @@ def chart(figures: Figures, measure: str) -> str:
     found = {peer: rows for peer, rows in found.items() if rows}
     sizes = sorted({row["children"] for rows in found.values() for row in rows})
     bottom = TOP + STEP * len(found)
-    parts = [words(4, 14, TITLES[measure], "title", "start")]
+    parts = [text(4, 14, TITLES[measure], "title", "start")]
     parts.append(legend(sizes))
-    for seconds, text in TICKS.items():
+    for seconds, label in TICKS.items():
         x = across(seconds)
-        parts.append(f'<path class="grid" d="M{x:.1f} {TOP - 6}V{bottom}"/>')
-        parts.append(words(x, bottom + 14, text, "event"))
+        parts.append(path(f"M{x:.1f} {TOP - 6}V{bottom}", "grid"))
+        parts.append(text(x, bottom + 14, label, "event"))
     for number, (peer, rows) in enumerate(found.items()):
         y = TOP + STEP * number + STEP / 2
         kind = "ours" if peer == "boss.py" else ""
-        parts.append(f'<g class="{kind}">{words(LEFT - 12, y + 4, peer, kind, "end")}')
+        parts.append(f'<g class="{kind}">{text(LEFT - 12, y + 4, peer, kind, "end")}')
         parts.append(f"{line(rows, y)}</g>")
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="img"'
-        f' aria-label="{escape(in_words(figures, TITLES[measure], measure, RADII))}">'
-        f"{''.join(parts)}</svg>"
-    )
+    says = in_words(figures, TITLES[measure], measure, RADII)
+    return svg(WIDTH, bottom + BOTTOM, says, *parts)
 
 
 def ratios(figures: Figures) -> str:
@@ -178,10 +167,8 @@ class BenchCharts(SphinxDirective):
         """Return the drawings; elsewhere than in HTML the tables say it."""
         self.env.note_dependency(str(EVIDENCE))
         figures = Figures(evidence())
-        drawn = "".join(chart(figures, it) for it in self.arguments[0].split())
-        return [
-            nodes.raw("", f'<div class="drawing charts">{drawn}</div>', format="html")
-        ]
+        drawn = (chart(figures, it) for it in self.arguments[0].split())
+        return [node(*drawn, kind="charts")]
 
 
 class BenchTable(SphinxDirective):

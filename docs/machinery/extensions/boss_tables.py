@@ -7,13 +7,14 @@ the boxes are ours; a state without a place is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import boss
 from docutils import nodes
-from docutils.parsers.rst import Directive
+from sphinx.util.docutils import SphinxDirective
+
+from .drawing import ARROW, box, node, path, svg, text
+from .tables import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -79,76 +80,38 @@ def arrow(start: str, end: str, events: list[str]) -> str:
     control = middle[0] + over[0], middle[1] + over[1]
     a, b = edge_of_box((x1, y1), control), edge_of_box((x2, y2), control)
     line = f"M{a[0]:.0f} {a[1]:.0f}Q{control[0]:.0f} {control[1]:.0f}"
-    label = ", ".join(events)
-    return (
-        f'<path d="{line} {b[0]:.0f} {b[1]:.0f}" marker-end="url(#arrow)"/>'
-        f'<text class="event" x="{middle[0]:.0f}" y="{middle[1] + 4:.0f}"'
-        f' text-anchor="middle">{escape(label)}</text>'
-    )
-
-
-def box(name: str) -> str:
-    """Draw one state."""
-    x, y = PLACES[name]
-    return (
-        f'<rect x="{x - HALF_WIDTH:.0f}" y="{y - HALF_HEIGHT:.0f}" rx="6"'
-        f' width="{2 * HALF_WIDTH}" height="{2 * HALF_HEIGHT}"/>'
-        f'<text x="{x:.0f}" y="{y + 5:.0f}" text-anchor="middle">{escape(name)}</text>'
-    )
+    way = f"{line} {b[0]:.0f} {b[1]:.0f}"
+    label = text(middle[0], middle[1] + 4, ", ".join(events), "event")
+    return path(way, arrow=True) + label
 
 
 def diagram() -> str:
     """Return the drawing as HTML."""
-    curves = "".join(arrow(*ends, events) for ends, events in arrows().items())
-    boxes = "".join(box(state.value) for state in boss.TABLE)
-    return (
-        f'<div class="drawing"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-        f' aria-label="{escape(in_words())}">'
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
-        ' markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
-        f"{boxes}{curves}</svg></div>"
-    )
+    size = 2 * HALF_WIDTH, 2 * HALF_HEIGHT
+    boxes = [box(*PLACES[state.value], *size, state.value) for state in boss.TABLE]
+    curves = [arrow(*ends, events) for ends, events in arrows().items()]
+    return svg(WIDTH, HEIGHT, in_words(), ARROW, *boxes, *curves)
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> nodes.table:
-    """Return a table; its first column is literal text."""
-    titles, body = list(head), [list(row) for row in rows]
-    group = nodes.tgroup(cols=len(titles))
-    group += [nodes.colspec(colwidth=1) for _ in titles]
-    header, content = nodes.thead(), nodes.tbody()
-    header += row([nodes.Text(title) for title in titles])
-    content += [
-        row([nodes.literal("", first), *map(nodes.Text, rest)]) for first, *rest in body
-    ]
-    group += [header, content]
-    return nodes.table("", group)
-
-
-def row(cells: Iterable[nodes.Node]) -> nodes.row:
-    """Return a row of a table."""
-    found = nodes.row()
-    found += [nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells]
-    return found
-
-
-class BossDiagram(Directive):
+class BossDiagram(SphinxDirective):
     """Draws the boss's table."""
 
     def run(self) -> list[nodes.Node]:
         """Return the drawing; elsewhere than in HTML it is its words."""
-        return [nodes.raw("", diagram(), format="html")]
+        return [node(diagram())]
 
 
-class BossCells(Directive):
+class BossCells(SphinxDirective):
     """Lists the boss's table, every cell."""
 
     def run(self) -> list[nodes.Node]:
         """Return a row for each state and a column for each event."""
         rows = [
-            [state.value, *map(self.cell, cells.values())]
+            [f"``{state.value}``", *map(self.cell, cells.values())]
             for state, cells in boss.TABLE.items()
         ]
-        return [table(["state", *(event.name for event in boss.Event)], rows)]
+        text = table(["state", *(event.name for event in boss.Event)], rows)
+        return self.parse_text_to_nodes(text)
 
     def cell(self, cell: tuple[boss.Action, boss.State] | None) -> str:
         """Return one cell: what is done, and where the child is then."""
@@ -158,13 +121,17 @@ class BossCells(Directive):
         return action if action is boss.Action.NOTHING else f"{action} → {after}"
 
 
-class BossMessages(Directive):
+class BossMessages(SphinxDirective):
     """Lists the messages of the boss's log."""
 
     def run(self) -> list[nodes.Node]:
         """Return a row for each message."""
-        texts = ((key, text.replace("`", "")) for key, text in boss.MESSAGES.items())
-        return [table(["message", "what it says"], texts)]
+        rows = (
+            (f"``{key}``", text.replace("`", "``"))
+            for key, text in boss.MESSAGES.items()
+        )
+        text = table(["message", "what it says"], rows, "25 75")
+        return self.parse_text_to_nodes(text)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from .policy_tables import table
+from .tables import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

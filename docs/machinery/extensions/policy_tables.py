@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
+
+from .tables import table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -115,16 +117,6 @@ def avoided() -> list[Avoided]:
     """Return the patterns to avoid, by name."""
     pages = sorted((DOCS / "avoid").glob("*.rst"))
     return [Avoided(page) for page in pages if page.stem != "index"]
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]], widths: str) -> str:
-    """Return a table in reStructuredText, wide where the window is."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :class: wide"]
-    lines += [f"   :widths: {widths}", ""]
-    for row in [head, *rows]:
-        first, *rest = row
-        lines += [f"   * - {first}", *(f"     - {cell}" for cell in rest)]
-    return "\n".join(lines)
 
 
 class Generated(SphinxDirective):
