@@ -54,6 +54,17 @@ def test_copied_alone_it_is_imported(file: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*copied, "main.py"])
 
 
+@each
+def test_in_the_package_it_imports_its_neighbors_from_there(file: Path) -> None:
+    text = f"import sys, fatal_signals.reference.{file.stem}\nprint(*sys.modules)"
+    ran = python(ROOT, "-E", "-s", "-B", "-c", text)
+    assert ran.stderr == ""
+    found = set(ran.stdout.split())
+    wanted = {f"fatal_signals.reference.{it}" for it in (file.stem, *BESIDE[file.stem])}
+    assert {it for it in found if it.startswith("fatal_signals.reference.")} == wanted
+    assert not found & BESIDE.keys()
+
+
 @pytest.mark.parametrize("name", SHORT)
 def test_copied_alone_it_stops_a_loop(name: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "reference" / f"{name}.py", tmp_path)
