@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from support.twins import Twin, failing_tests, promises, twins
+from support.twins import Twin, failing_tests, files, promises, twins
 
 MODULES = sorted(file.stem for file in (ROOT / "tests" / "twins").glob("*.toml"))
 
@@ -26,10 +26,11 @@ SLIPS = re.compile(r"\b(NameError|UnboundLocalError|ImportError|SyntaxError): ")
 def with_tests(module: str, promised: list[str]) -> set[str]:
     """Return what the module's tests test; a test of no promise stands for itself."""
     found = set()
-    for name, it in vars(importlib.import_module(f"test_{module}")).items():
-        if name.startswith("test_") and callable(it):
-            own = [p for p in promised if f"{name}_".startswith(f"test_{p}_")]
-            found.add(max(own, key=len, default=name))
+    for file in files(module):
+        for name, it in vars(importlib.import_module(file.stem)).items():
+            if name.startswith("test_") and callable(it):
+                own = [p for p in promised if f"{name}_".startswith(f"test_{p}_")]
+                found.add(max(own, key=len, default=name))
     return found
 
 

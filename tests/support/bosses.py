@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from fatal_signals.processes.keeper import Ended
 from fatal_signals.processes.procfs import name, runs
 
 from . import FATAL, SETTLE, procfs
@@ -189,3 +190,33 @@ class Watched(Boss):
 Watched(boss.load(file)).run()
 """
 """Brings the child ``it`` into a state by a real route, and fires an event at it."""
+
+
+def died_of(ended: Ended, signum: int) -> bool:
+    """Return whether the boss died of a signal and left nothing behind."""
+    assert ended.left == []
+    return ended.code == -signum
+
+
+def read_until(program: Program, *texts: str) -> list[str]:
+    """Read until there has been a line with each text, in any order; return them."""
+    found: dict[str, str] = {}
+    while len(found) < len(texts):
+        line = program.read_line()
+        found |= {text: line for text in texts if text in line}
+    return [found[text] for text in texts]
+
+
+def freeze(program: Program) -> None:
+    """Stop a boss that waits: what comes now, it finds together, in one look."""
+    procfs.asleep(program.pid)
+    program.send(signal.SIGSTOP)
+    procfs.until(lambda: procfs.state(program.pid) == "T", "a frozen boss")
+
+
+def kill_together(program: Program, pids: list[int]) -> None:
+    """Kill children of a frozen boss; return when all are dead, and none reaped."""
+    freeze(program)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    procfs.until(lambda: {procfs.state(pid) for pid in pids} == {"Z"}, "zombies")

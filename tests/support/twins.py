@@ -20,6 +20,7 @@ from pathlib import Path
 from . import FATAL, ROOT, own_tmp_path
 from .companions import BESIDE, copy, edit
 
+TEST = re.compile(r"^def test_(\w+)", re.MULTILINE)
 PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
 
 
@@ -64,23 +65,32 @@ def twins(module: str) -> list[Twin]:
     return [Twin(module, promise, **edit) for promise, edit in tables.items()]
 
 
+def files(module: str) -> list[Path]:
+    """Return the files with the tests of a module's promises."""
+    room = ROOT / "tests" / "modules"
+    found = [room / f"test_{module}.py", *sorted(room.glob(f"test_{module}_*.py"))]
+    begins = tuple(f"{promise}_" for promise in promises(module))
+    return [
+        file
+        for file in found
+        if any(f"{name}_".startswith(begins) for name in TEST.findall(file.read_text()))
+    ]
+
+
 def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], str]:
     """Run one promise's test against the modules in ``folder``.
 
     Returns:
         The names of the tests that failed, and the report.
     """
+    test = f"def test_{promise}"
+    with_it = [file for file in files(module) if test in file.read_text()]
     with own_tmp_path() as basetemp:
         run = subprocess.run(
             [
                 sys.executable,
                 *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-                *(
-                    basetemp,
-                    f"{ROOT}/tests/modules/test_{module}.py",
-                    "-k",
-                    f"test_{promise}",
-                ),
+                *(basetemp, *map(str, with_it), "-k", f"test_{promise}"),
             ],
             env={**os.environ, "MODULES_UNDER_TEST": str(folder), "PYTEST_ADDOPTS": ""},
             cwd=ROOT,
