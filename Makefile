@@ -20,14 +20,13 @@ help:
 	@echo 'make format    format the code'
 	@echo 'make clean     remove what these commands have made'
 
-html: .venv/made
+html: .venv/html
 	@$(BIN)/sphinx-build -q -c . -d build/doctrees docs build/html
 	@echo "Open file://$(CURDIR)/build/html/index.html"
 
-# One worker process per processor; a page or a test file stays in one of them, but for
-# the files that tests/conftest.py scatters.
+# In two processes per processor: tests/support/workers.py says who runs what.
 test: .venv/made
-	@$(BIN)/pytest -n auto --dist loadgroup docs/ tests/ $(PYTEST)
+	@$(BIN)/pytest -n auto --durations=10 docs/ tests/ $(PYTEST)
 
 check: .venv/made
 	@$(BIN)/ruff format --check --quiet . || { echo 'make: run make format' >&2; exit 1; }
@@ -38,7 +37,7 @@ check: .venv/made
 	@echo 'check: all good'
 
 test-site: .venv/site
-	@$(BIN)/pytest -n auto --dist loadgroup tests/handbook/site/test_site.py $(PYTEST)
+	@$(BIN)/pytest -n auto tests/handbook/site/test_site.py $(PYTEST)
 
 test-all: .venv/made
 	@$(BIN)/python tests/programs/every_python.py $(PYTEST)
@@ -71,7 +70,12 @@ clean:
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	@touch $@
 
-.venv/made: pyproject.toml constraints.txt
+.venv/made: .venv/html
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt \
+	  -e '.[docs,test,check]'
+	@touch $@
+
+.venv/html: pyproject.toml constraints.txt
 	@found=; \
 	for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -87,6 +91,5 @@ clean:
 	fi; \
 	echo "Making .venv with $$($$found --version); this takes up to a minute."; \
 	rm -rf .venv && $$found -m venv .venv && \
-	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt \
-	  -e '.[docs,test,check]'
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from blocks.skips import pytest_runtest_makereport
+
+if TYPE_CHECKING:
+    from support.workers import ByFile
 
 __all__ = ["pytest_runtest_makereport"]
 
 collect_ignore = ["handbook/site"]
 """These need a browser; ``make test-site`` names the file."""
 
-SCATTERED = {
-    "test_avoid",
-    "test_inject_avoided",
-    "test_inject_modules",
-    "test_inject_points",
-    "test_inject_syscalls",
-    "test_site",
-    "test_systemd",
-    "test_twins",
-}
-"""Files whose tests share nothing and are long: any process may take the next one."""
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say how many processes ``-n auto`` means."""
+    from support.workers import how_many  # noqa: PLC0415 - it needs xdist
+
+    return how_many()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep a file's tests in one worker process: they share what is made once."""
-    if item.config.pluginmanager.hasplugin("xdist") and item.path.stem not in SCATTERED:
-        item.add_marker(pytest.mark.xdist_group(str(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Say which tests stay in one process."""
+    from support.workers import ByFile  # noqa: PLC0415 - it needs xdist
+
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Start with what is slow, where several processes share the tests."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)

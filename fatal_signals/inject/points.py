@@ -25,11 +25,13 @@ import select
 import signal
 import sys
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
@@ -156,6 +158,29 @@ class Course:
             where += f" ({os.path.basename(it.file)}:{it.line})"
         return Point(name, where, file, line)
 
+    def passed(self, number: int, found: Spot) -> list[int]:
+        """Return what a signal has passed between its sending and its handling.
+
+        None of them has looked for it, so they need not be asked.  Where that is not
+        sure there are none: the signal has left its function, where it can have come to
+        any of many calls, or has come past what does look, while it was blocked.
+
+        Args:
+            number: the instruction before which it was sent.
+            found: the one at which it was handled.
+        """
+        passed: list[int] = []
+        for n in self.numbers[bisect_left(self.numbers, number) :]:
+            spot = self.spot(n)
+            if spot == found:
+                return passed[1:]  # it has been asked itself
+            looks = _known.get(spot) or spot.name.startswith((LAST, "JUMP_BACKWARD"))
+            if looks or self.place(n).call != self.place(number).call:
+                break
+            if not spot.name.startswith(SILENT):
+                passed.append(n)
+        return []
+
     def before(self, number: int) -> Place:
         """Return the place at which a signal is sent to be handled at an instruction.
 
@@ -181,6 +206,17 @@ def _to_be_tried(steps: Sequence[Step]) -> tuple[list[int], list[int]]:
             own.append(number)
     once = {*own, *first.values()}
     return sorted(once | set(last.values())), sorted(once)
+
+
+def _from_all_sides(numbers: Sequence[int]) -> Iterator[int]:
+    """Yield numbers from as many places in turn as we have processors.
+
+    An answer is good for the numbers right after its own, so those are asked last.
+    """
+    size = -(-len(numbers) // len(os.sched_getaffinity(0)))
+    parts = [numbers[at : at + size] for at in range(0, len(numbers), max(size, 1))]
+    for group in zip_longest(*parts):
+        yield from (n for n in group if n is not None)
 
 
 def harmless(run: Run) -> bool:
@@ -383,11 +419,12 @@ class _Explorer:
 
     def _find_checks(self, course: Course) -> None:
         asked: Counter[Spot] = Counter()
+        answered: set[int] = set()
 
         def orders() -> Iterator[Order]:
-            for n in course.numbers:
+            for n in _from_all_sides(course.numbers):
                 spot = course.spot(n)
-                if n in course.slept or spot.name.startswith(SILENT):
+                if n in answered or n in course.slept or spot.name.startswith(SILENT):
                     continue
                 if course.place(n).step == 1:
                     _known[spot] = True  # the interpreter looks at each entry
@@ -396,11 +433,13 @@ class _Explorer:
                     if asked[spot] <= TRIES or spot.name.startswith(LAST):
                         yield Order(n, self._probe(course, n))
 
-        for born in self._nursery.run(orders(), asking=True):
-            what = "looking for the possible points"
-            self._say(what, born.key, course.numbers[-1])
+        for done, born in enumerate(self._nursery.run(orders(), asking=True), 1):
+            self._say("looking for the possible points", done, len(course.numbers))
             if found := _spot_of(born):
                 _known[found] = True
+                passed = set(course.passed(born.key, found)) - answered
+                asked.update(map(course.spot, passed))
+                answered |= passed
         for spot in asked:
             _known.setdefault(spot, False)
         # A signal right before an instruction that sleeps is possible in any case.  The

@@ -145,8 +145,13 @@ def signals(pid: int | str, which: str) -> set[int]:
     Args:
         pid: the process.
         which: ``blocked``, ``ignored``, ``caught`` or ``pending``.
+
+    Raises:
+        ProcessLookupError: it is gone.
     """
-    bits = int(status(pid)[STATUS.get(which, "ShdPnd")], 16)
+    if not (found := status(pid)):
+        raise ProcessLookupError(f"pid {pid} is gone")
+    bits = int(found[STATUS.get(which, "ShdPnd")], 16)
     return {n for n in range(1, 65) if bits >> (n - 1) & 1} - LIBC_INTERNAL
 
 

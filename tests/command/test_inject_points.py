@@ -18,6 +18,8 @@ from support.program import Program
 from fatal_signals.inject import InjectionError, Report, Run, every_point, script
 from fatal_signals.inject.nursery import Nursery, Order, apart
 
+pytestmark = pytest.mark.scattered
+
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
 
 
@@ -209,7 +211,7 @@ def test_two_signals_find_what_one_does_not() -> None:
 
     single = sweep(life, check)
     assert not single.failures
-    report = sweep(life, check, "pairs", most=400, seed=1)
+    report = sweep(life, check, "pairs", most=60, seed=1)
     assert report.failures
     assert len(report.tried) > len(report.missed)
 
@@ -312,13 +314,13 @@ def test_a_forked_child_that_falls_through_reports_nothing() -> None:
 def earlier(folder: Path) -> int:
     """Return how many processes have been here before this one."""
     runs = len(os.listdir(folder))
-    (folder / str(os.getpid())).touch()
+    os.close(os.open(f"{folder}/{os.getpid()}", os.O_CREAT))
     return runs
 
 
 def test_points_that_are_not_reached_again_are_told(tmp_path: Path) -> None:
     def life() -> int:
-        return sum(plain() for _ in range(20 if earlier(tmp_path) < 3 else 0))
+        return sum(plain() for _ in range(2 if earlier(tmp_path) < 3 else 0))
 
     report = sweep(life, points="conceivable", signum=signal.SIGURG)
     assert report.missed
@@ -444,8 +446,10 @@ def bare(count):
     return count / (time.monotonic() - began)
 
 
-best = 0
+best, slowest = 0, float(sys.argv[2])
 for _ in range(3):
+    if best > slowest:
+        break  # more would only say by how much
     (report,) = every_point(life, points=["conceivable"], signals=[signal.SIGTERM])
     best = max(best, len(report.tried) / report.seconds / bare(len(report.tried)))
 print(best)
@@ -458,7 +462,7 @@ load has to bear some noise."""
 
 def test_the_rate_is_near_that_of_a_bare_fork() -> None:
     root = str(ROOT)
-    with Program(SPEED, root) as program:
+    with Program(SPEED, root, str(SLOWEST)) as program:
         assert float(program.read_line()) > SLOWEST
         assert program.wait().code == 0
 

@@ -31,6 +31,8 @@ from fatal_signals.inject.syscalls import every_syscall, killed, stopped
 from fatal_signals.inject.trace import read_log
 from fatal_signals.processes.clocks import GLANCE
 
+pytestmark = pytest.mark.scattered
+
 RESTART_CHECK = BOSS.with_name("restart_check.py")
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
 BARE = (sys.executable, "-I", "-S", "-c")

@@ -9,6 +9,8 @@ from extensions import policy_tables
 from support import avoided
 from support.pages import blocks_of
 
+pytestmark = pytest.mark.scattered
+
 each = pytest.mark.parametrize("path", avoided.PAGES, ids=lambda path: path.stem)
 
 

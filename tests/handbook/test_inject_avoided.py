@@ -20,6 +20,8 @@ from support.avoided_lives import AVOIDED, Avoided
 from support.pages import blocks_of, files_of
 from support.program import proved
 
+pytestmark = pytest.mark.scattered
+
 PROVER = str(ROOT / "tests" / "programs" / "prove_avoided.py")
 
 SAMPLE = ("--most", "12", "--seed", "1", "--quick")

@@ -101,6 +101,7 @@ def test_the_call_that_is_entered_is_not_made(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["old"]
 
 
+@pytest.mark.long  # the page itself begins at the till's own first call
 def test_nothing_is_lost_wherever_it_is_killed(tmp_path: Path) -> None:
     killed = kill(tmp_path, "till.py", "execve")
     kills, acknowledged, lost = killed.summary

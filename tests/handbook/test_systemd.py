@@ -14,6 +14,8 @@ from support.pages import files_of
 from support.program import MODULES
 from support.real_system import PYTHON
 
+pytestmark = pytest.mark.scattered
+
 UNITS = files_of(ROOT / "docs" / "containers" / "systemd.rst")
 
 SHOP = """

@@ -19,6 +19,8 @@ from support import FATAL, HANG, PATH, SETTLE
 from support.procfs import descendants, until
 from support.program import Program
 
+pytestmark = pytest.mark.scattered
+
 BENCH = [sys.executable, "-m", "bench"]
 PATHS = {"PYTHONPATH": PATH}
 

@@ -6,25 +6,32 @@ import json
 import sys
 from typing import Any
 
+import pytest
 from record_points import BOMBED, DELIVERIES, EVIDENCE, measured
 from support import ROOT
 from support.program import Program
 
+pytestmark = pytest.mark.scattered
+
 A_FEW = "3000"
+
+FEWER = "300"
+"""What is wrong at every function's entry is seen at once."""
 
 FORGETFUL = """
 import bombard
 
+bombard.SHARES = {bombard.calls: 1}
 known = bombard.where_handlers_run
 bombard.where_handlers_run = lambda: {it for it in known() if it.name != "RESUME"}
 bombard.main()
 """
 
 
-def bombard(*words: str) -> dict[str, Any]:
+def bombard(*words: str, deliveries: str = A_FEW) -> dict[str, Any]:
     """Run a small bombardment on the interpreter that runs us."""
     env = {"PYTHONPATH": str(ROOT / "tests" / "programs")}
-    with Program([sys.executable, *words, A_FEW], env=env) as program:
+    with Program([sys.executable, *words, deliveries], env=env) as program:
         ended = program.wait()
         assert ended.code == 0, program.report()
         assert ended.left == []
@@ -39,7 +46,7 @@ def test_no_handler_runs_outside_the_sweep() -> None:
 
 
 def test_what_a_sweep_does_not_know_is_named() -> None:
-    outside = bombard("-c", FORGETFUL)["outside"]
+    outside = bombard("-c", FORGETFUL, deliveries=FEWER)["outside"]
     assert outside
     assert all(place.startswith("RESUME in ") for place in outside)
 

@@ -11,6 +11,8 @@ import pytest
 from support import ROOT
 from support.twins import Twin, failing_tests, files, promises, twins
 
+pytestmark = pytest.mark.scattered
+
 MODULES = sorted(file.stem for file in (ROOT / "tests" / "twins").glob("*.toml"))
 
 TWINS = [

@@ -45,7 +45,7 @@ def main() -> int:
     for version, file in found.items():
         print(f"--- Python {version}: {file}", flush=True)
         programs = environment(version, file)
-        options = ["-q", "-m", "", "-n", "auto", "--dist", "loadgroup", *sys.argv[1:]]
+        options = ["-q", "-m", "", "-n", "auto", *sys.argv[1:]]
         run = subprocess.run(
             [programs / "pytest", *options, "docs/", "tests/"],
             cwd=ROOT,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import FATAL, HANG, ROOT, own_tmp_path
+from . import BARE, FATAL, HANG, ROOT, own_tmp_path
 
 PARTS = (
     "docs/_static",
@@ -58,14 +58,14 @@ def run(
         The number of blocks that passed on each page, and a report of each failure.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "no:xdist", "--junit-xml=report.xml"]
+    command += ["--junit-xml=report.xml"]
     with own_tmp_path() as basetemp:
         result = subprocess.run(
             [*command, basetemp, *pages, *arguments],
             cwd=folder,
             env={
                 **os.environ,
-                "PYTEST_ADDOPTS": "",
+                **BARE,
                 "SKIPS_ARE_FAILURES": "" if skips else "1",
                 **({"BLOCK_SECONDS": str(HANG)} if hang else {}),
             },

@@ -17,7 +17,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import FATAL, ROOT, own_tmp_path
+from . import BARE, FATAL, ROOT, own_tmp_path
 from .companions import BESIDE, copy, edit
 
 TEST = re.compile(r"^def test_(\w+)", re.MULTILINE)
@@ -89,10 +89,10 @@ def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], st
         run = subprocess.run(
             [
                 sys.executable,
-                *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
+                *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
                 *(basetemp, *map(str, with_it), "-k", f"test_{promise}"),
             ],
-            env={**os.environ, "MODULES_UNDER_TEST": str(folder), "PYTEST_ADDOPTS": ""},
+            env={**os.environ, **BARE, "MODULES_UNDER_TEST": str(folder)},
             cwd=ROOT,
             capture_output=True,
             text=True,

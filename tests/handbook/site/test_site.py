@@ -12,6 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, sync_playwright
 from support import ROOT, site
 
+pytestmark = pytest.mark.scattered
+
 NAMES = sorted(
     file.relative_to(ROOT / "docs").with_suffix("").as_posix()
     for file in (ROOT / "docs").rglob("*.rst")
