@@ -10,7 +10,7 @@ import pty
 import shutil
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -73,7 +73,7 @@ KNOWN = {
 
 
 @pytest.fixture(name="settings")
-def _settings(tmp_path: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
+def _settings(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
 

@@ -86,7 +86,7 @@ class Order:
     """Whatever the caller wants to know it by."""
     work: Callable[[memoryview[int], int, int], NoReturn]
     """Runs in the child: shared memory, descriptors for report and output."""
-    beside: Callable[[Child], None] | None = None
+    beside: Callable[[Nursery, Child], None] | None = None
     """Runs in the parent once the child is started."""
 
 
@@ -131,6 +131,18 @@ class Nursery:
         """Run a single order."""
         return next(self.run([order], asking=asking))
 
+    def ended(self, child: Child, seconds: float) -> bool:
+        """Wait for the end of a child, but only so long; for what is done beside it.
+
+        Args:
+            child: the child.
+            seconds: how long.
+        """
+        ready, _, _ = select.select([self._leash, child.pidfd], [], [], seconds)
+        if self._leash in ready:
+            raise Unleashed
+        return child.pidfd in ready
+
     def _room(self) -> bool:
         now = time.monotonic()
         busy = sum(now - child.started < IDLE for child in self._children.values())
@@ -158,7 +170,7 @@ class Nursery:
         child = Child(order.key, pid, pidfd, memory, report, output, started)
         self._children[pidfd] = child
         if order.beside:
-            order.beside(child)
+            order.beside(self, child)
 
     def _collect(self) -> Iterator[Born]:
         due = min(c.started for c in self._children.values()) if self._children else 0
@@ -298,7 +310,8 @@ def apart(
         told: gets what ``work`` tells.
 
     Raises:
-        InjectionError: the process said so, or did not end as it should.
+        InjectionError: the process said so, or was killed.
+        RuntimeError: it has a fault; the text ends with its traceback.
     """
     leash, held = os.pipe()
     answers, far_end = os.pipe()
@@ -335,8 +348,10 @@ def _listen(stream: Any, told: Callable[[Any], None]) -> Any:
             told(value)
         elif kind == "done":
             return value
-        else:
+        elif kind == "failed":
             raise InjectionError(value)
+        else:
+            raise RuntimeError(f"in the process that runs the points:\n{value}")
 
 
 def _be_apart(work: Callable[..., object], leash: int, out: int) -> NoReturn:
@@ -354,7 +369,7 @@ def _be_apart(work: Callable[..., object], leash: int, out: int) -> NoReturn:
             except InjectionError as error:
                 say("failed", str(error))
             except Exception:
-                say("failed", traceback.format_exc())
+                say("fault", traceback.format_exc())
     finally:
         os._exit(0)
 

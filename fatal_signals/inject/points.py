@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import signal
 import sys
 import time
@@ -46,7 +45,7 @@ from .arrival import (
     Tracer,
 )
 from .child import Account, live, probe
-from .errors import InjectionError
+from .errors import InjectionError, in_a_line
 from .library import is_library
 from .nursery import REST, Born, Child, Nursery, Order, apart, status_of
 from .run import HUNG, Check, Point, Report, Run, judge
@@ -116,7 +115,7 @@ class Job(NamedTuple):
     make: Callable[[memoryview[int]], Tracer]
     signals: int
     """How many signals are sent."""
-    beside: Callable[[Child], None] | None = None
+    beside: Callable[[Nursery, Child], None] | None = None
 
 
 class Course:
@@ -270,8 +269,7 @@ def every_point(
             # time, before the hooks of others run in it: those are called in the order
             # of their registration, and so tracing stops before the fork.
             os.register_at_fork(before=_pause_tracing, after_in_parent=_resume_tracing)
-            if setup:
-                setup()
+            _set_up(setup)
             course = explorer.explore([sweep[0] for sweep in sweeps])
             wanted = [Wanted(*sweep) for sweep in sweeps]
             how: Any = {"check": check, "seed": seed, "at": at, "name": name}
@@ -285,6 +283,14 @@ def every_point(
     if at is not None and not any(it.tried or it.missed for it in reports):
         raise InjectionError(f"there is no point {at} in these sweeps")
     return list(reports)
+
+
+def _set_up(setup: Callable[[], object] | None) -> None:
+    try:
+        if setup:
+            setup()
+    except Exception as error:
+        raise InjectionError(f"setup fails: {in_a_line(error)}") from None
 
 
 class _Explorer:
@@ -514,10 +520,10 @@ def _spot_of(born: Born) -> Spot | None:
     return found if isinstance(found, Spot) else None
 
 
-def _watch(resting: list[int], child: Child) -> None:
+def _watch(resting: list[int], nursery: Nursery, child: Child) -> None:
     """Wait until a child ends; end it when it rests, and note at which instruction."""
     earlier, since = "", time.monotonic()
-    while not select.select([child.pidfd], [], [], REST / 10)[0]:
+    while not nursery.ended(child, REST / 10):
         status = status_of(child.pid)
         if "(sleeping)" not in status or status != earlier:
             earlier, since = status, time.monotonic()
@@ -526,9 +532,9 @@ def _watch(resting: list[int], child: Child) -> None:
             os.kill(child.pid, signal.SIGKILL)
 
 
-def _wake(signum: int, child: Child) -> None:
+def _wake(signum: int, nursery: Nursery, child: Child) -> None:
     """Send a child the signal as soon as it sleeps in the instruction that it marks."""
-    while not select.select([child.pidfd], [], [], 0)[0]:
+    while not nursery.ended(child, 0):
         if child.seen[1] and "(sleeping)" in status_of(child.pid):
             child.seen[2] = 1
             os.kill(child.pid, signum)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .errors import InjectionError, in_a_line
+
 KEPT, BROKEN, HUNG = "kept", "broken", "hung"
 
 
@@ -110,7 +112,11 @@ class Tried:
 def judge(
     point: Point, run: Run, check: Check, signals: tuple[signal.Signals, ...] = ()
 ) -> Tried:
-    """Ask the check about a run."""
+    """Ask the check about a run.
+
+    Raises:
+        InjectionError: the check itself fails, with something else than AssertionError.
+    """
     run = replace(run, point=point, signals=signals)
     if run.how == HUNG:
         return Tried(point, run, HUNG)
@@ -119,6 +125,10 @@ def judge(
             return Tried(point, run, BROKEN, str(run))
     except AssertionError as error:
         return Tried(point, run, BROKEN, str(error) or str(run))
+    except InjectionError:
+        raise
+    except Exception as error:
+        raise InjectionError(f"the check fails: {in_a_line(error)}") from error
     return Tried(point, run, KEPT)
 
 

@@ -481,6 +481,8 @@ class _Helper:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
+            if self._process.wait() > 0:
+                raise RuntimeError("a helper process has failed, as it says above")
             raise InjectionError("a helper process has been killed")
         result: dict[str, Any] = json.loads(line)
         if "error" in result:
