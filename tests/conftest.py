@@ -7,7 +7,7 @@ from blocks.skips import pytest_runtest_makereport
 
 __all__ = ["pytest_runtest_makereport"]
 
-collect_ignore = ["site"]
+collect_ignore = ["handbook/site"]
 """These need a browser; ``make test-site`` names the file."""
 
 SCATTERED = {

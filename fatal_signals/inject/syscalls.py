@@ -46,7 +46,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -56,6 +55,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..processes.start import helper
 from . import traced
 from .errors import InjectionError
 from .run import HUNG, Check, Point, Report, Run, Tried, judge
@@ -451,11 +451,8 @@ class _Helper:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fatal-signals-")
         self.log = os.path.join(self._folder.name, "log")
-        root = str(Path(__file__).resolve().parents[2])
-        name = traced.__name__
-        source = f"import sys; sys.path.insert(0, {root!r}); import {name} as it"
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", f"{source}; it.help_out()"],
+            helper(traced.__name__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is ours, and it ends with us

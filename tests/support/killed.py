@@ -1,6 +1,6 @@
 """Whole programs that get a signal at every system call, and the boss as one of them.
 
-``python -m support.killed`` in ``tests/`` (with ``docs`` on the path) tries all of the
+``python -m support.killed`` in ``tests/`` (with the top on the path) tries all of the
 boss's points with SIGTERM, SIGINT and SIGKILL, which takes some minutes; a first
 argument is the interpreter to run the boss in.
 """
