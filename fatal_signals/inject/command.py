@@ -12,7 +12,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from ..options import (
@@ -31,9 +30,9 @@ from ..options import (
 from ..report.colors import colors_of
 from ..report.progress import Progress
 from .errors import InjectionError, in_a_line
-from .points import KINDS, SECONDS, every_point, harmless, script
+from .points import KINDS, every_point, harmless, script
 from .report import as_json, as_text
-from .run import KEPT, Report
+from .run import KEPT, SECONDS, Report
 from .syscalls import every_syscall
 
 HELP = """\
@@ -92,7 +91,7 @@ OPTIONS = (
     ),
     Option(
         "setup",
-        "of a function: called once before all runs",
+        "called once before the runs of a function, or before each run of a program",
         "MODULE:FUNCTION",
         setting=str,
     ),
@@ -211,28 +210,24 @@ def _function(
 
 
 def _program(
-    command: list[str], signals: Any, options: argparse.Namespace, progress: Any
+    program: list[str], signals: Any, options: argparse.Namespace, progress: Any
 ) -> list[Report]:
     sys.path.insert(0, os.getcwd())
-    reports = []
-    for signum in signals:
-        told = partial(progress, f"system calls, {signum.name}")
-        report = every_syscall(
-            command,
-            _found(options.check) if options.check else None,
-            signum=signum,
-            seconds=options.seconds,
-            first=options.first,
-            most=options.most,
-            seed=options.seed,
-            at=options.at or "",
-            then=options.then,
-            ready=options.ready,
-            follow=options.follow,
-            progress=told,
-        )
-        reports.append(report)
-    return reports
+    return every_syscall(
+        program,
+        _found(options.check) if options.check else None,
+        signals=signals,
+        seconds=options.seconds,
+        first=options.first,
+        most=options.most,
+        seed=options.seed,
+        at=options.at,
+        setup=_found(options.setup) if options.setup else None,
+        then=options.then,
+        ready=options.ready,
+        follow=options.follow,
+        progress=progress,
+    )
 
 
 def _found(target: str) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import InjectionError
+from .slots import Slot
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -54,7 +55,7 @@ class Child:
     pid: int
     pidfd: int
     seen: memoryview[int]
-    """Memory that it shares with us."""
+    """Memory that it shares with us; see :class:`.slots.Slot`."""
     report: int
     output: int
     started: float
@@ -71,7 +72,10 @@ class Born:
     """The exit status, or minus the number of the signal that it died of."""
     took: float
     """Seconds."""
-    seen: tuple[int, int]
+    instructions: int
+    """How many it has recorded."""
+    sent: int
+    """How many signals it has sent itself."""
     report: bytes
     output: str
     left: int
@@ -188,7 +192,7 @@ class Nursery:
     def _end_who_rests(self) -> None:
         now = time.monotonic()
         for child in self._children.values():
-            if child.seen[1] and now - child.started > REST:
+            if child.seen[Slot.SENT] and now - child.started > REST:
                 earlier, child.status = child.status, status_of(child.pid)
                 if "(sleeping)" in child.status and child.status == earlier:
                     os.kill(child.pid, signal.SIGKILL)
@@ -207,7 +211,8 @@ class Nursery:
             child.key,
             os.waitstatus_to_exitcode(status),
             took,
-            (child.seen[0], child.seen[1]),
+            child.seen[Slot.INSTRUCTIONS],
+            child.seen[Slot.SENT],
             report,
             output.decode(errors="replace"),
             left,

@@ -90,6 +90,28 @@ Check = Callable[[Run], object]
 Any other value, None too, means yes."""
 
 
+Setup = Callable[[], object]
+"""Makes what the runs start from."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and how much there is."""
+
+SECONDS = 10.0
+"""Seconds after which a run hangs.  Generous: those that hang wait side by side."""
+
+
+def set_up(setup: Setup) -> None:
+    """Call what somebody has named for that.
+
+    Raises:
+        InjectionError: it fails.
+    """
+    try:
+        setup()
+    except Exception as error:
+        raise InjectionError(f"setup fails: {in_a_line(error)}") from error
+
+
 @dataclass(frozen=True)
 class Tried:
     """A point that was tried, and what came of it."""
