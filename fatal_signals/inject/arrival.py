@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 
 from .errors import InjectionError
 from .library import is_library
+from .slots import Slot
 
 try:
     import ctypes
@@ -144,7 +145,7 @@ class Tracer:
     """A trace function that counts calls, and in one of them instructions.
 
     Args:
-        seen: memory shared with the parent: ``seen[1]`` counts the signals.
+        seen: memory shared with the parent: ``Slot.SENT`` counts the signals.
         place: where to do what a subclass does.
     """
 
@@ -185,7 +186,7 @@ class Tracer:
 
     def delivered(self, still_traced: bool) -> int:
         """Return how many signals have been sent."""
-        return self.seen[1]
+        return self.seen[Slot.SENT]
 
 
 def watch(frame: FrameType, trace: Trace) -> Trace:
@@ -222,7 +223,7 @@ class Possible(Tracer):
 
     def act(self) -> Trace:
         """Return C code."""
-        self.seen[1] += 1
+        self.seen[Slot.SENT] += 1
         return self._shot
 
     def delivered(self, still_traced: bool) -> int:
@@ -250,7 +251,7 @@ class Possible(Tracer):
             self._steps += 1
             if self._steps > steps:
                 self._second = None
-                self.seen[1] += 1
+                self.seen[Slot.SENT] += 1
                 self._shot = _last_shot(signum, self._fired)
                 return self._shot
         return self._after
@@ -275,7 +276,7 @@ class Conceivable(Tracer):
         return self._send
 
     def _send(self, *_: object) -> None:
-        self.seen[1] += 1
+        self.seen[Slot.SENT] += 1
         sys.settrace(None)
         os.kill(os.getpid(), self._signum)
 
@@ -289,11 +290,11 @@ class Marker(Tracer):
 
     def _say(self, *_: object) -> None:
         sys.settrace(None)
-        self.seen[1] = 1
+        self.seen[Slot.SENT] = 1
 
     def delivered(self, still_traced: bool) -> int:
         """Return how many signals have been sent: the parent counts."""
-        return self.seen[2]
+        return self.seen[Slot.SENT_BY_PARENT]
 
 
 class Step(NamedTuple):
@@ -311,7 +312,7 @@ class Recorder(Tracer):
     """Writes down every instruction, and in which of them the thread has slept.
 
     Args:
-        seen: shared memory; ``seen[0]`` counts the instructions.
+        seen: shared memory; ``Slot.INSTRUCTIONS`` counts them.
         until: the number of an instruction at which to stop and call ``enough``.
         enough: is called then.
     """
@@ -372,7 +373,7 @@ class Recorder(Tracer):
         it = spot(frame.f_code, frame.f_lasti, frame.f_lineno)
         own = here.own(frame) or (it.file, it.line)
         self.steps.append(Step(it, Place(here.call, here.step), here.way(frame), own))
-        self.seen[0] = number + 1
+        self.seen[Slot.INSTRUCTIONS] = number + 1
         if number + 1 == self._until:
             self._enough(self)
         self._sleeps = self._switches()

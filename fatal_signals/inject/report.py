@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..report.colors import PLAIN, Colors
 from ..report.text import row, short
 from .run import BROKEN, HUNG, KEPT, Report, Tried, name_of
 
@@ -20,7 +21,7 @@ FORMAT = 1
 """The version of the JSON: it grows when a key changes its meaning or goes."""
 
 
-def as_text(reports: Sequence[Report]) -> str:
+def as_text(reports: Sequence[Report], colors: Colors = PLAIN) -> str:
     """Return a table of all sweeps, then for each that found something where it is."""
     head = ("points", "signal", "tried", KEPT, BROKEN, HUNG, "missed")
     lines = [row(head, WIDTHS)]
@@ -32,20 +33,21 @@ def as_text(reports: Sequence[Report]) -> str:
         lines.append(row(line, WIDTHS))
     for report in reports:
         if report.failures:
-            lines += ["", *_failures(report)]
+            lines += ["", *_failures(report, colors)]
     if failures := [tried for report in reports for tried in report.failures]:
-        lines += _listings(failures)
+        lines += _listings(failures, colors)
     lines += _footnotes(reports)
     return "\n".join(lines) + "\n"
 
 
-def _failures(report: Report) -> list[str]:
+def _failures(report: Report, colors: Colors) -> list[str]:
     lines = [f"{report.points}, {name_of(report.signals)}:"]
     for tried in report.failures[:SHOWN]:
         point = tried.point
         place = f"{short(point.file)}:{point.line}: " if point.file else ""
+        kind = colors.paint("bad", tried.kind)
         why = f": {tried.why}" if tried.why and tried.verdict == BROKEN else ""
-        lines.append(f"  {point.number:>9}  {place}{point.where}: {tried.kind}{why}")
+        lines.append(f"  {point.number:>9}  {place}{point.where}: {kind}{why}")
     if (more := len(report.failures) - SHOWN) > 0:
         lines.append(f"  {'…':>9}  and {more} more")
     if alone := report.alone(report.failures[0].point.number):
@@ -53,7 +55,7 @@ def _failures(report: Report) -> list[str]:
     return lines
 
 
-def _listings(failures: Sequence[Tried]) -> list[str]:
+def _listings(failures: Sequence[Tried], colors: Colors) -> list[str]:
     """Return the source of all functions that broke, with how often at each line."""
     by_file: dict[str, dict[int, Counter[str]]] = defaultdict(dict)
     for tried in failures:
@@ -72,7 +74,8 @@ def _listings(failures: Sequence[Tried]) -> list[str]:
                 lines.append("     …")
             counts = broken.get(n, Counter())
             mark = ", ".join(f"{counts[k]} {k}" for k in (BROKEN, HUNG) if counts[k])
-            lines.append(f"{mark:>20} {n:>5}  {source[n - 1]}".rstrip())
+            mark = colors.paint("bad", f"{mark:>20}") if mark else " " * 20
+            lines.append(f"{mark} {n:>5}  {source[n - 1]}".rstrip())
     return lines
 
 

@@ -7,7 +7,6 @@ everything below it when the input does.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shlex
@@ -17,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..processes.below import LAST_WAIT, end_all, reap
 from ..processes.linux import adopt_orphans, die_with_parent
 from ..processes.procfs import command_line, descendants, status, threads, turns
 from ..processes.start import start
+from .job import Job, Result
 from .trace import read_log
 
 HOLD = 0.05
@@ -38,8 +37,8 @@ def main() -> None:
         while data := os.read(0, 1 << 16):
             orders += data
             if orders.endswith(b"\n"):
-                job, orders = json.loads(orders), b""
-                answer = json.dumps(_Runner(job).run()).encode() + b"\n"
+                job, orders = Job.from_json(orders), b""
+                answer = _Runner(job).run().to_json().encode() + b"\n"
                 while answer:
                     answer = answer[os.write(1, answer) :]
     except (_Abandoned, BrokenPipeError):
@@ -56,7 +55,7 @@ class _Abandoned(Exception):
 class _Runner:
     """One run."""
 
-    job: dict[str, Any]
+    job: Job
     sent: float | None = None
     """When we told the program to stop, in seconds since the epoch."""
     shot: float | None = None
@@ -66,61 +65,63 @@ class _Runner:
     not_yet: float = 0.0
     """When we last saw that it had not returned."""
     deadline: float = 0.0
+    ready: float | None = None
+    """When we first saw the text in the output after which the program is at rest."""
     threads: set[int] = field(default_factory=set)
     """The program's own, as the trace names them."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Result:
         """Make the run, and return what came of it."""
         job = self.job
-        for file in (job["log"], job["out"]):
+        for file in (job.log, job.out):
             Path(file).write_bytes(b"")
-        if job["prepare"] and (wrong := self._aside("prepare")):
-            return {"error": wrong}
+        if job.prepare and (wrong := self._aside("prepare", job.prepare)):
+            return Result(wrong)
         try:
-            pid = self._start(job["argv"])
+            pid = self._start(job.argv)
         except OSError as error:
-            return {"error": f"{error.filename}: {error.strerror}"}
+            return Result(f"{error.filename}: {error.strerror}")
         hung = self._drive(pid)
         if hung:
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         left = 0 if hung else self._settle()
         # It has the end of the log to write.
-        end_all(partial(_is_tracer, argv=job["argv"]), LAST_WAIT)
-        output = Path(job["out"]).read_text(errors="replace")
+        end_all(partial(_is_tracer, argv=job.argv), LAST_WAIT)
+        output = Path(job.out).read_text(errors="replace")
         arrivals = self._arrivals()
-        return {
-            "status": os.waitstatus_to_exitcode(status),
-            "hung": hung,
-            "sent": self.sent,
-            "left": left,
-            "output": output,
-            "arrivals": len(arrivals),
-            "void": self.late or any(self._hidden(*arrival) for arrival in arrivals),
-            "then": self._aside("then") if job["then"] and not hung else "",
-        }
+        return Result(
+            status=os.waitstatus_to_exitcode(status),
+            hung=hung,
+            sent=self.sent,
+            left=left,
+            output=output,
+            arrivals=len(arrivals),
+            void=self.late or any(self._hidden(*arrival) for arrival in arrivals),
+            then=self._aside("then", job.then) if job.then and not hung else "",
+        )
 
-    def _start(self, argv: list[str]) -> int:
+    def _start(self, argv: Sequence[str]) -> int:
         """Start a command; its output goes into a file."""
-        self.deadline = time.monotonic() + self.job["seconds"]
+        self.deadline = time.monotonic() + self.job.seconds
         # A file: no pipe that fills, and no reader that has to keep up.
-        out = os.open(self.job["out"], os.O_WRONLY | os.O_APPEND)
+        out = os.open(self.job.out, os.O_WRONLY | os.O_APPEND)
         try:
             return start(
                 argv,
                 {1: out, 2: out},
-                env=self.job["env"],
-                cwd=self.job["cwd"],
+                env=self.job.env,
+                cwd=self.job.cwd,
                 first=die_with_parent,
             )
         finally:
             os.close(out)
 
-    def _aside(self, kind: str) -> str:
+    def _aside(self, kind: str, argv: Sequence[str]) -> str:
         """Run a command beside the program's; return what is wrong, or nothing."""
-        words = f"`{kind}` {shlex.join(self.job[kind])}"
+        words = f"`{kind}` {shlex.join(argv)}"
         try:
-            pid = self._start(self.job[kind])
+            pid = self._start(argv)
         except OSError as error:
             return f"{words}: {error.strerror}"
         while not (ended := _ended(pid, 1.0)) and time.monotonic() < self.deadline:
@@ -129,14 +130,14 @@ class _Runner:
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         end_all()
-        tail = Path(self.job["out"]).read_text(errors="replace").splitlines()[-1:]
+        tail = Path(self.job.out).read_text(errors="replace").splitlines()[-1:]
         if not ended:
             return f"{words} hung"
         return f"{words} ended with {code}: {''.join(tail)}" if code else ""
 
     def _drive(self, pid: int) -> bool:
         """Tell the program to stop when that is due; return whether it hung."""
-        rest, begun, left_alone = self.job["rest"], False, False
+        rest, begun, left_alone = self.job.rest, False, False
         program, everything = _Calm([pid]), _Calm()
         self.threads = program.threads
         while not self._watch(pid, rest / 10):
@@ -147,26 +148,26 @@ class _Runner:
             if not begun:
                 continue
             if left_alone:
-                if everything.lasted(now) > self.job["patience"]:
+                if everything.lasted(now) > self.job.patience:
                     return True
             elif max(program.lasted(now), self._ready(now)) >= rest:
                 # The one rule: a stop that has arrived and is lost must not be hidden
                 # by one of ours.
                 if self.threads.isdisjoint(thread for thread, _ in self._arrivals()):
                     self.sent = time.time()
-                    os.kill(pid, self.job["end"])
+                    os.kill(pid, self.job.end)
                 left_alone = True
         return False
 
     def _watch(self, pid: int, seconds: float) -> bool:
         """Wait for the program's end, but only so long, and send what is due."""
-        if not self.job["after"] or self.shot:
+        if not self.job.after or self.shot:
             return _ended(pid, seconds)
         until = time.monotonic() + seconds
         while (now := time.monotonic()) < until:
             if self._returned():
                 self.shot = time.time()
-                os.kill(pid, self.job["signum"])
+                os.kill(pid, self.job.signum)
                 self.late = time.monotonic() > self.not_yet + HOLD
                 return False
             self.not_yet = now
@@ -176,26 +177,26 @@ class _Runner:
 
     def _returned(self) -> bool:
         """Return whether the call at which the program is held has returned."""
-        log = Path(self.job["log"]).read_text(errors="replace")
+        log = Path(self.job.log).read_text(errors="replace")
         calls = list(read_log(log[: log.rfind("\n") + 1]))
-        return bool(calls) and calls[-1].nth >= int(self.job["count"])
+        return bool(calls) and calls[-1].nth >= self.job.count
 
     def _ready(self, now: float) -> float:
         """Return for how long the output has had the text in it."""
-        text = self.job["ready"]
-        if not text or text not in Path(self.job["out"]).read_text(errors="replace"):
+        text = self.job.ready
+        if not text or text not in Path(self.job.out).read_text(errors="replace"):
             return 0.0
-        self.job.setdefault("since", now)
-        return now - float(self.job["since"])
+        self.ready = self.ready or now
+        return now - self.ready
 
     def _arrivals(self) -> list[tuple[int, float]]:
         """Return the threads at which the signal has been injected, and when."""
-        if self.job["after"]:
+        if self.job.after:
             return [(0, self.shot)] if self.shot else []
         # As the call is entered, not as it returns: with the signal blocked, it may
         # wait with the signal pending, and that is a stop which is lost.
-        point = self.job["name"], self.job["count"]
-        log = Path(self.job["log"]).read_text(errors="replace")
+        point = self.job.name, self.job.count
+        log = Path(self.job.log).read_text(errors="replace")
         return [
             (call.thread, call.at)
             for call in read_log(log)
@@ -212,13 +213,13 @@ class _Runner:
 
     def _settle(self) -> int:
         """Return how many processes are left, when they have had their time to end."""
-        deadline = time.monotonic() + self.job["settle"]
+        deadline = time.monotonic() + self.job.settle
         while True:
             reap()
             left = [
                 pid
                 for pid in descendants(os.getpid())
-                if not _is_tracer(pid, self.job["argv"])
+                if not _is_tracer(pid, self.job.argv)
             ]
             if not left or time.monotonic() > deadline:
                 return len(left)

@@ -31,6 +31,10 @@ class Colors:
         return f"\033[{code}m{text}\033[0m" if self.seen and text else text
 
 
+PLAIN = Colors(False)
+"""Paints nothing."""
+
+
 def is_terminal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether a stream is a terminal that understands control sequences."""
     return stream.isatty() and environ.get("TERM", "dumb") != "dumb"
@@ -44,7 +48,7 @@ def colors_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Colors
         environ: the environment, in which a variable that is empty is not set.
     """
     if environ.get("NO_COLOR"):
-        return Colors(False)
+        return PLAIN
     if environ.get("FORCE_COLOR"):
         return Colors(environ["FORCE_COLOR"] != "0")
     return Colors(is_terminal(stream, environ))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -29,6 +28,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         word: what somebody has written.
         known: all words that mean something there.
     """
+    import difflib  # noqa: PLC0415 - who makes no mistake needs none of it
+
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(words)}"

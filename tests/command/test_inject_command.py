@@ -157,6 +157,14 @@ def test_nor_is_the_name_of_a_file_or_what_it_writes(text: str, folder: Path) ->
     assert f": broken: {text}" in ended.output
 
 
+@needs_strace
+def test_setup_is_called_for_a_program_too(folder: Path) -> None:
+    (folder / "setups.py").write_text("def up(): open('log', 'a').write('up ')\n")
+    words = ["--signal", "KILL", "--at", "exit_group:1", "--setup", "setups:up"]
+    assert command(folder, "inject", *words, "--", "true").code == 0
+    assert (folder / "log").read_text() == "up up "  # once without a signal
+
+
 def test_help_teaches(folder: Path) -> None:
     ended = command(folder, "inject", "--help")
     assert ended.code == 0
@@ -169,7 +177,7 @@ def test_three_lines_make_a_test(folder: Path) -> None:
         "from purse import fine, pay, whole\n"
         "def test_pay(every_point): every_point(pay, whole, signals=[15])\n"
         "def test_fine(every_point): every_point(fine)\n"
-        "def test_true(every_syscall): every_syscall(['true'], signum=9)\n"
+        "def test_true(every_syscall): every_syscall(['true'], signals=[9])\n"
     )
     plugin = (
         "-p",

@@ -109,9 +109,9 @@ GOOD = """
 def test_a_program_that_stops_well_is_kept_at_every_call(signum: int) -> None:
     reference = repr(str(ROOT / "reference"))
     good = GOOD.replace("REFERENCE", reference).replace("GLANCE", str(GLANCE))
-    report = every_syscall(
+    (report,) = every_syscall(
         source(good),
-        signum=signum,
+        signals=[signum],
         first='"ready"',
         ready="ready",
         seconds=FATAL,
@@ -130,9 +130,9 @@ def test_a_stop_that_is_lost_before_a_wait_hangs_and_is_not_helped() -> None:
             os.getppid()
             signal.pause()
     """)
-    report = every_syscall(
+    (report,) = every_syscall(
         lost,
-        signum=TERM,
+        signals=[TERM],
         only=["getppid", "pause"],
         patience=HANGS,
         rest=BRIEF,
@@ -153,9 +153,9 @@ def test_a_stop_that_is_blocked_hangs() -> None:
         signal.sigwait([signal.SIGUSR1, signal.SIGINT])
     """)
     names = ["rt_sigtimedwait"]
-    report = every_syscall(
+    (report,) = every_syscall(
         blocks,
-        signum=TERM,
+        signals=[TERM],
         end=INT,
         only=names,
         patience=HANGS,
@@ -178,8 +178,8 @@ def test_only_the_calls_at_which_a_signal_is_ignored_are_found() -> None:
         signal.pause()
     """)
     names = ["getpgid", "getppid", "getpgrp", "pause"]
-    report = every_syscall(
-        deaf, signum=TERM, only=names, patience=HANGS, rest=BRIEF, seconds=FATAL
+    (report,) = every_syscall(
+        deaf, signals=[TERM], only=names, patience=HANGS, rest=BRIEF, seconds=FATAL
     )
     found = verdicts(report)
     assert [name for name in found if found[name] == "hung"] == ["getppid:1"]
@@ -204,8 +204,8 @@ PARENT = """
 
 @needs_strace
 def test_a_child_that_is_left_is_found_right_after_its_fork() -> None:
-    report = every_syscall(
-        source(PARENT), signum=TERM, only=["clone", "pause"], rest=BRIEF
+    (report,) = every_syscall(
+        source(PARENT), signals=[TERM], only=["clone", "pause"], rest=BRIEF
     )
     assert forks(report) == {":1": "kept", ":1+": "broken"}
     (failure,) = report.failures
@@ -217,10 +217,12 @@ def test_a_child_that_is_left_by_a_kill_is_counted_and_gone(tmp_path: Path) -> N
     file = tmp_path / "pid"
     text = PARENT.replace("if not pid:", f"if not pid:\n        {WRITES_ITS_PID}")
     parent = source(text.replace("FILE", repr(str(file))))
-    report = every_syscall(parent, only=["pause"], rest=BRIEF)
+    (report,) = every_syscall(parent, only=["pause"], rest=BRIEF)
     assert [(tried.verdict, tried.run.left) for tried in report] == [("kept", 1)]
     assert not Path(f"/proc/{file.read_text()}").exists()
-    strict = every_syscall(parent, lambda run: not run.left, only=["pause"], rest=BRIEF)
+    (strict,) = every_syscall(
+        parent, lambda run: not run.left, only=["pause"], rest=BRIEF
+    )
     assert [tried.kind for tried in strict] == ["died by SIGKILL"]
 
 
@@ -239,15 +241,15 @@ def test_a_child_that_notices_in_time_is_not_left() -> None:
             os._exit(0)
         signal.pause()
     """)
-    report = every_syscall(notices, only=["pause"], rest=BRIEF)
+    (report,) = every_syscall(notices, only=["pause"], rest=BRIEF)
     assert [(tried.verdict, tried.run.left) for tried in report] == [("kept", 0)]
 
 
 @needs_strace
 def test_who_leaves_for_a_session_of_its_own_is_left_all_the_same() -> None:
     shell = ["sh", "-c", "(setsid sleep infinity &); echo up; exec sleep infinity"]
-    report = every_syscall(
-        shell, signum=TERM, only=["pause", "clock_nanosleep"], seconds=FATAL
+    (report,) = every_syscall(
+        shell, signals=[TERM], only=["pause", "clock_nanosleep"], seconds=FATAL
     )
     assert {(tried.verdict, tried.run.left) for tried in report} == {("broken", 1)}
 
@@ -255,8 +257,8 @@ def test_who_leaves_for_a_session_of_its_own_is_left_all_the_same() -> None:
 @needs_strace
 def test_a_program_in_c() -> None:
     compiled = [child_program(), "it", "obedient"]
-    report = every_syscall(
-        compiled, signum=TERM, first="SIGTERM, {sa_handler=0x", rest=BRIEF
+    (report,) = every_syscall(
+        compiled, signals=[TERM], first="SIGTERM, {sa_handler=0x", rest=BRIEF
     )
     assert set(verdicts(report).values()) == {"kept"}
     assert {"pause:1", "pause:1+"} <= set(verdicts(report))
@@ -266,10 +268,10 @@ def test_a_program_in_c() -> None:
 @needs_strace
 def test_a_program_in_sh() -> None:
     shell = "sleep infinity & trap 'kill $!; exit 3' TERM; echo up; wait"
-    report = every_syscall(
+    (report,) = every_syscall(
         ["sh", "-c", shell],
         lambda run: run.status == 3 and not run.left,
-        signum=TERM,
+        signals=[TERM],
         first='"up',
         rest=BRIEF,
     )
@@ -279,10 +281,10 @@ def test_a_program_in_sh() -> None:
 
 @needs_strace
 def test_a_trap_that_comes_before_a_read_is_lost(tmp_path: Path) -> None:
-    report = every_syscall(
+    (report,) = every_syscall(
         ["sh", "-c", "exec 3<> fifo; trap 'exit 3' TERM; echo up; read line <&3"],
         lambda run: run.status == 3,
-        signum=TERM,
+        signals=[TERM],
         first='"up',
         only=["write", "dup2", "dup3"],
         cwd=tmp_path,
@@ -303,7 +305,7 @@ def test_a_child_gets_it_too_where_it_is_followed() -> None:
     shell = ["sh", "-c", "(cd /); echo $?"]
     said = {}
     for follow in (False, True):
-        report = every_syscall(shell, signum=TERM, follow=follow, at="chdir:1")
+        (report,) = every_syscall(shell, signals=[TERM], follow=follow, at="chdir:1")
         said[follow] = [tried.run.output.endswith("143\n") for tried in report]
     assert said == {False: [], True: [True]}
 
@@ -322,7 +324,7 @@ def test_a_program_whose_number_of_calls_varies(tmp_path: Path) -> None:
     """)
     (tmp_path / "count").write_text("6")
     names = ["getppid", "getpgid"]
-    report = every_syscall(varies, only=names, cwd=tmp_path)
+    (report,) = every_syscall(varies, only=names, cwd=tmp_path)
     kept = {"getppid:1": "kept", "getppid:2": "kept", "getpgid:1": "kept"}
     assert verdicts(report) == kept
     missed = [point.number for point in report.missed]
@@ -331,9 +333,16 @@ def test_a_program_whose_number_of_calls_varies(tmp_path: Path) -> None:
 
 
 @needs_strace
+def test_each_signal_has_a_report() -> None:
+    one = every_syscall(["true"], signals=[TERM, KILL], at="close:1")
+    assert [report.signals for report in one] == [(TERM,), (KILL,)]
+    assert [verdicts(report) for report in one] == [{"close:1": "kept"}] * 2
+
+
+@needs_strace
 def test_a_call_without_a_name_is_missed_and_said_so() -> None:
     nameless = source("import ctypes\nctypes.CDLL(None).syscall(9999)")
-    report = every_syscall(nameless, first="syscall_0x270f", most=1)
+    (report,) = every_syscall(nameless, first="syscall_0x270f", most=1)
     assert [point.number for point in report.missed] == ["syscall_0x270f:1"]
 
 
@@ -342,7 +351,7 @@ def test_a_call_without_a_name_is_missed_and_said_so() -> None:
 
 @needs_strace
 def test_the_draw_can_be_repeated() -> None:
-    runs = [every_syscall(["true"], most=3, seed=seed) for seed in (None, 5, 5)]
+    runs = [every_syscall(["true"], most=3, seed=seed)[0] for seed in (None, 5, 5)]
     first, second, third = ([*verdicts(report)] for report in runs)
     assert len(first) == len(second) == 3
     assert second == third
@@ -352,24 +361,24 @@ def test_the_draw_can_be_repeated() -> None:
 
 @needs_strace
 def test_one_point_alone_and_all_the_others_in_the_order_of_the_trace() -> None:
-    done: list[tuple[int, int]] = []
-    report = every_syscall(
+    done: list[tuple[str, int, int]] = []
+    (report,) = every_syscall(
         ["sh", "-c", "echo up"],
         first='"up',
-        progress=lambda n, of: done.append((n, of)),
+        progress=lambda *told: done.append(told),
     )
     assert [*verdicts(report)] == ["write:1", "exit_group:1"]
-    assert done == [(1, 2), (2, 2)]
+    assert done == [("system calls, SIGKILL", n, 2) for n in (1, 2)]
     assert [tried.point.where[:14] for tried in report] == [
         "before write(1",
         "before exit_gr",
     ]
     with pytest.raises(InjectionError, match="makes no such call"):
-        every_syscall(["true"], signum=TERM, only=["exit_group"])
-    alone = every_syscall(["sh", "-c", "echo up"], at="write:1")
+        every_syscall(["true"], signals=[TERM], only=["exit_group"])
+    (alone,) = every_syscall(["sh", "-c", "echo up"], at="write:1")
     assert verdicts(alone) == {"write:1": "kept"}
     assert alone.failures == []
-    assert alone.alone("write:1").endswith("signum=9, at='write:1')")
+    assert alone.alone("write:1").endswith("signals=[9], at='write:1')")
 
 
 BREAKS_A_FILE = "echo 1 > new; mv -f new file; exec sleep infinity"
@@ -380,13 +389,13 @@ LOOK = ["sh", "-c", "test -s file || { echo 'no file'; exit 1; }"]
 def test_a_look_after_each_run_can_reject_it(tmp_path: Path) -> None:
     in_place = ["sh", "-c", "echo 1 > file; exec sleep infinity"]
     prepare = ["sh", "-c", "echo 0 > file"]
-    report = every_syscall(
+    (report,) = every_syscall(
         in_place, only=["write", "dup2"], cwd=tmp_path, prepare=prepare, then=LOOK
     )
     assert "broken" in verdicts(report).values()
     assert report.failures[0].why.endswith("ended with 1: no file")
     by_rename = ["sh", "-c", BREAKS_A_FILE]
-    report = every_syscall(
+    (report,) = every_syscall(
         by_rename, only=["write", "dup2"], cwd=tmp_path, prepare=prepare, then=LOOK
     )
     assert set(verdicts(report).values()) == {"kept"}
@@ -398,13 +407,13 @@ def test_runs_at_once_have_a_folder_each(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     prepared: list[None] = []
     makes = ["sh", "-c", "set -C; echo one > made/one"]
-    report = every_syscall(
+    (report,) = every_syscall(
         makes,
         first='"made/one"',
-        signum=INT,
+        signals=[INT],
         cwd=tmp_path,
         parallel=3,
-        prepare=lambda: prepared.append(None),
+        setup=lambda: prepared.append(None),
     )
     assert not report.failures, report.failures
     assert len(prepared) > len(report.tried) > 2
@@ -428,7 +437,8 @@ PAUSES = """
     from fatal_signals.inject import InjectionError, every_syscall
     try:
         rest = float(sys.argv[2])
-        print(every_syscall(sys.argv[3:], at="pause:1", rest=rest).summary)
+        (report,) = every_syscall(sys.argv[3:], at="pause:1", rest=rest)
+        print(report.summary)
     except InjectionError as error:
         print(error)
 """
@@ -494,7 +504,7 @@ def test_a_strace_that_came_too_late_for_itself_is_tried_again(tmp_path: Path) -
         (["true"], {"first": "no such text"}, "no call mentions 'no such text'"),
         (["true"], {"only": ["fork"]}, "makes no such call"),
         (["true"], {"at": "write"}, "no point 'write'; one would be write:12"),
-        (["true"], {"at": "exit_group:1", "signum": TERM}, "nothing but SIGKILL"),
+        (["true"], {"at": "exit_group:1", "signals": [TERM]}, "nothing but SIGKILL"),
         (["true"], {"prepare": ["sh", "-c", "echo no; exit 5"]}, "ended with 5: no"),
     ],
 )
@@ -669,7 +679,7 @@ def sweep_run(folder: Path, text: str, settle: float = FATAL, **which: Any) -> R
     """Send SIGKILL to a run at its calls; a next run has to begin each time."""
     (folder / "restart_check.py").write_text(text)
     (folder / "file").touch()
-    return every_syscall(
+    (report,) = every_syscall(
         [sys.executable, "-c", A_RUN, HIDES],
         nothing_outlives,
         then=[sys.executable, "-c", THE_NEXT_RUN],
@@ -680,6 +690,7 @@ def sweep_run(folder: Path, text: str, settle: float = FATAL, **which: Any) -> R
         first='"file"',
         **which,
     )
+    return report
 
 
 @needs_strace

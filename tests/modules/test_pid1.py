@@ -370,10 +370,10 @@ def goes_through(run: Run) -> None:
     "most", [6, pytest.param(None, marks=pytest.mark.long, id="all")]
 )
 def test_from_the_start_no_call_loses_a_signal(most: int, tmp_path: Path) -> None:
-    report = every_syscall(
+    (report,) = every_syscall(
         pid1(*command(tmp_path, LISTENS)),
         goes_through,
-        signum=SIGTERM,
+        signals=[SIGTERM],
         first=OWN_FIRST,
         cwd=tmp_path,
         env=environment(),

@@ -82,7 +82,7 @@ def prove(
     """Try one program; return its results."""
     print(f"{platform.python_version()}: {it.program}", file=sys.stderr, flush=True)
     if it.calls:
-        return [result(it, _from_outside(it, folder, s)) for s in it.signals]
+        return [result(it, report) for report in _from_outside(it, folder)]
     with tempfile.TemporaryDirectory(prefix="fatal-signals-") as runs:
         reports = every_point(
             it.callable(folder, runs),
@@ -98,11 +98,11 @@ def prove(
     return [result(it, report) for report in reports]
 
 
-def _from_outside(it: Avoided, folder: Path, signum: int) -> Report:
+def _from_outside(it: Avoided, folder: Path) -> list[Report]:
     return every_syscall(
         [sys.executable, str(folder / it.program)],
         it.check,
-        signum=signum,
+        signals=it.signals,
         # It waits for a job that does not end; who is not told to stop is ended so.
         end=9,
         cwd=folder,

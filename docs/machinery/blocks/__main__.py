@@ -5,6 +5,7 @@ from pathlib import Path
 from sybil import Document
 
 from . import evidence
+from .kinds import Kind
 from .page import Page
 from .parser import parse
 
@@ -13,7 +14,7 @@ for path in sorted(Path.cwd().glob("**/*.rst")):
     page = Page(path, document.namespace["blocks"])
     try:
         for block in page.blocks:
-            if block.kind == "included" and block.text.endswith(".console"):
+            if block.kind == Kind.INCLUDED and block.text.endswith(".console"):
                 print(f"recording {block.text}", flush=True)
                 evidence.record(page, path.parent / block.text)
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fatal_signals.processes.clocks import FATAL
 
 from . import console, evidence, seen
+from .kinds import Kind
 from .page import HANDBOOK, Block, BlockFailure, Page
 
 
@@ -52,7 +53,7 @@ def check_read(page: Page, block: Block) -> None:
     """A file for a program that is not ours: a terminal session lets it read it."""
     name = re.compile(rf"^[$>] .*(?<!\S){re.escape(block.caption)}(?!\S)", re.M)
     after = page.blocks[page.blocks.index(block) + 1 :]
-    if not any(name.search(b.text) for b in after if b.kind == "console"):
+    if not any(name.search(b.text) for b in after if b.kind == Kind.CONSOLE):
         raise BlockFailure(f"no terminal session has a tool read {block.caption}")
 
 
@@ -78,7 +79,7 @@ def evaluate_session(page: Page, block: Block) -> None:
     """A block in the page's namespace; what it prints has to be shown below it."""
     printed = page.run(block)
     after = page.blocks[page.blocks.index(block) + 1 :]
-    if printed and not (after and after[0].kind == "output"):
+    if printed and not (after and after[0].kind == Kind.OUTPUT):
         raise BlockFailure(f"printed what the page does not show:\n{printed}")
 
 
@@ -126,12 +127,12 @@ def unrun(page: Page) -> list[str]:
     return problems
 
 
-EVALUATORS: dict[str, Callable[[Page, Block], None]] = {
-    "file": evaluate_file,
-    "session": evaluate_session,
-    "output": evaluate_output,
-    "console": evaluate_console,
-    "included": evaluate_included,
-    "quoted": evaluate_quoted,
-    "ledger": close_ledger,
+EVALUATORS: dict[Kind, Callable[[Page, Block], None]] = {
+    Kind.FILE: evaluate_file,
+    Kind.SESSION: evaluate_session,
+    Kind.OUTPUT: evaluate_output,
+    Kind.CONSOLE: evaluate_console,
+    Kind.INCLUDED: evaluate_included,
+    Kind.QUOTED: evaluate_quoted,
+    Kind.LEDGER: close_ledger,
 }

@@ -7,6 +7,29 @@ the reader; both ask here, and the two answers have to agree.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a literal block is, or what closes a page."""
+
+    FILE = "file"
+    """A file: run by a terminal session, or checked by the tool that reads it."""
+    SESSION = "session"
+    """Python in the page's namespace."""
+    CONSOLE = "console"
+    """A terminal session."""
+    OUTPUT = "output"
+    """What the session above it prints."""
+    INCLUDED = "included"
+    """A file from elsewhere."""
+    QUOTED = "quoted"
+    """A text that nobody runs, with the reason."""
+    LEDGER = "ledger"
+    """No block: the end of a page, where its blocks are counted."""
+    UNCLAIMED = "unclaimed"
+    """A block that nothing runs, which is an error."""
+
 
 RUN = {"python", "sh"}
 """Languages of files that a terminal session of the page runs."""
@@ -15,8 +38,8 @@ CHECKED = {"c", "toml", "ini", "yaml"}
 
 
 def classify(
-    language: str, caption: str, quoted: bool, after: str | None
-) -> str | None:
+    language: str, caption: str, quoted: bool, after: Kind | None
+) -> Kind | None:
     """Return the kind of a literal block, or None when nothing claims it.
 
     Args:
@@ -26,14 +49,14 @@ def classify(
         after: the kind of the block before it on the page.
     """
     if quoted:
-        return "quoted"
+        return Kind.QUOTED
     if caption:
-        return "file" if language in RUN | CHECKED else None
+        return Kind.FILE if language in RUN | CHECKED else None
     if language in ("python", "pycon"):
-        return "session"
+        return Kind.SESSION
     if language == "console":
-        return "console"
-    return "output" if language == "text" and after == "session" else None
+        return Kind.CONSOLE
+    return Kind.OUTPUT if language == "text" and after == Kind.SESSION else None
 
 
 LEDGER = "ledger.json"
@@ -47,13 +70,13 @@ class Entry:
     page: str
     source: str
     line: int
-    kind: str
-    """``unclaimed`` when nothing runs it."""
+    kind: Kind
     language: str
 
     @property
     def verdict(self) -> str:
         """What has become of it, as the foot of the page says it."""
-        if self.kind == "file":
+        if self.kind == Kind.FILE:
             return "checked" if self.language in CHECKED else "executed"
-        return "executed" if self.kind in ("session", "console") else self.kind
+        run = self.kind in (Kind.SESSION, Kind.CONSOLE)
+        return "executed" if run else self.kind

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import console
+from .kinds import Kind
 from .lines import complaints, marked, write_instrumented
 from .session import Session, SessionFailure
 
@@ -39,8 +40,7 @@ class Mismatch(BlockFailure):
 class Block:
     """One literal block of a page, as an evaluator sees it."""
 
-    kind: str
-    """``file``, ``session``, ``console``, ``output``, ``included`` or ``quoted``."""
+    kind: Kind
     language: str
     line: int
     """Line of the directive: the key of the ledger."""
@@ -82,7 +82,7 @@ class Page:
             (self._folder / "bin" / name).symlink_to(which(name) or name)
         self._modules = self._copy_modules() if traced else HANDBOOK / "reference"
         for block in blocks:
-            if block.kind == "file":
+            if block.kind == Kind.FILE:
                 self._save(self.scratch / block.caption, block.text)
 
     def _copy_modules(self) -> Path:
@@ -159,7 +159,7 @@ class Page:
         try:
             for earlier in self.blocks[: self.blocks.index(block)] if fresh else ():
                 done = isinstance(earlier.result, str) and not earlier.skip
-                if earlier.kind == "session" and done:
+                if earlier.kind == Kind.SESSION and done:
                     self._ask(earlier)
             return self._ask(block)
         except SessionFailure as failure:
@@ -204,9 +204,9 @@ class Page:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-RUNNERS: dict[str, Callable[[Page, Block], str]] = {
-    "session": Page.run_session,
-    "console": Page.run_console,
+RUNNERS: dict[Kind, Callable[[Page, Block], str]] = {
+    Kind.SESSION: Page.run_session,
+    Kind.CONSOLE: Page.run_console,
 }
 
 
@@ -247,9 +247,9 @@ class Trace:
 
     def complaints(self, block: Block) -> list[str]:
         """Say which Python lines of a block should have run and did not."""
-        if block.kind == "session" and block.language == "python":
+        if block.kind == Kind.SESSION and block.language == "python":
             return complaints(block.text, self.page, block.first)
-        if block.kind == "file" and block.language == "python":
+        if block.kind == Kind.FILE and block.language == "python":
             offset = block.first - 1
             ran = {line + offset for line in self.files.get(block.caption, set())}
             return complaints(block.text, ran, block.first)

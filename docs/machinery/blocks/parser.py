@@ -19,7 +19,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 from . import evaluators
-from .kinds import classify
+from .kinds import Kind, classify
 from .page import Block, BlockFailure, Page, which
 from .skips import OTHER_PYTHON
 
@@ -40,7 +40,7 @@ def parse(document: Document) -> Iterator[Region]:
     """Yield a region for each block of a page, and one that closes its ledger."""
     yield from _regions(document, LEXER(document))
     end = len(document.text)
-    closing = Block("ledger", "", document.text.count("\n"), 0, "")
+    closing = Block(Kind.LEDGER, "", document.text.count("\n"), 0, "")
     yield Region(end, end, closing, evaluate)
 
 
@@ -71,11 +71,12 @@ def _regions(document: Document, lexed: Iterable[Region]) -> Iterator[Region]:
         argument = words["arguments"] or ""
         caption = words["options"].get("caption", "")
         if words["directive"] == "literalinclude":
-            kind, language, text = "included", "", argument
+            kind: Kind | None = Kind.INCLUDED
+            language, text = "", argument
         else:
             quoted = word == "quoted" and bool(reason.strip())
             after = blocks[-1].kind if blocks else None
-            kind = classify(argument, caption, quoted, after) or ""
+            kind = classify(argument, caption, quoted, after)
             language, text = argument, words["source"].rstrip("\n") + "\n"
         if kind:
             first = line + 1 + words["source"].line_offset

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fatal_signals.processes.clocks import FATAL
 
-from .kinds import LEDGER, Entry
+from .kinds import LEDGER, Entry, Kind
 from .page import Block, project_of
 
 
@@ -47,7 +47,8 @@ def read_trees(docs: Path) -> tuple[Entry, ...]:
         file = Path(out, ".doctrees", LEDGER)
         if run.returncode or not file.exists():
             raise RuntimeError(f"sphinx could not read the pages:\n{run.stderr}")
-        return tuple(Entry(**words) for words in json.loads(file.read_text()))
+        found = json.loads(file.read_text())
+        return tuple(Entry(**{**it, "kind": Kind(it["kind"])}) for it in found)
 
 
 def unclaimed(path: Path, blocks: list[Block]) -> list[str]:
@@ -65,7 +66,7 @@ def unclaimed(path: Path, blocks: list[Block]) -> list[str]:
         for e in read_trees(docs)
         if e.page == docname
         and (
-            e.kind == "unclaimed"
+            e.kind == Kind.UNCLAIMED
             or e.line not in {b.line for b in blocks}
             or Path(e.source).resolve() != path.resolve()
         )

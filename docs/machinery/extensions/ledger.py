@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blocks.kinds import LEDGER, Entry, classify
+from blocks.kinds import LEDGER, Entry, Kind, classify
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.util import logging
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 def entries(docname: str, tree: nodes.document) -> Iterator[Entry]:
     """Yield the literal blocks of a page in the order of the page."""
-    after: str | None = None
+    after: Kind | None = None
     for node in tree.findall(nodes.FixedTextElement):  # all that becomes a <pre>
         if isinstance(node, (nodes.literal_block, nodes.doctest_block)):
             language = node.get("language", "")
             after = _kind(node, language, after)
-            kind, line = after or "unclaimed", node.line or 0
+            kind, line = after or Kind.UNCLAIMED, node.line or 0
             yield Entry(docname, str(node.source), line, kind, language)
 
 
-def _kind(node: nodes.Element, language: str, after: str | None) -> str | None:
+def _kind(node: nodes.Element, language: str, after: Kind | None) -> Kind | None:
     """Return the kind of a literal block, or None when nothing claims it."""
     parents = list(_parents(node))
     if any(isinstance(parent, addnodes.only) for parent in parents):
         return None  # some readers see it and others do not
     if "source" in node:
-        return "included"
+        return Kind.INCLUDED
     if "force" not in node:
         return None  # not from a code-block directive: nothing collects it
     wrapped = "literal-block-wrapper" in parents[0].get("classes", ())
@@ -77,7 +77,7 @@ def check_consistency(app: Sphinx, env: BuildEnvironment) -> None:
     file = Path(app.doctreedir, LEDGER)
     file.write_text(json.dumps([asdict(entry) for entry in found]))
     for entry in found:
-        if entry.kind == "unclaimed":
+        if entry.kind == Kind.UNCLAIMED:
             logging.getLogger(__name__).warning(
                 "a literal block that nothing runs",
                 location=f"{entry.source}:{entry.line}",
