@@ -3,6 +3,7 @@
 
 BIN = .venv/bin
 PACKAGES = docs reference fatal_signals tests
+ROOMS = .:reference:docs/machinery:tests:tests/programs
 
 .PHONY: help html test check test-site test-all evidence bench mutants soak format clean
 
@@ -36,23 +37,23 @@ check: .venv/made
 	@echo 'check: all good'
 
 test-site: .venv/site
-	@$(BIN)/pytest -n auto tests/site/test_site.py $(PYTEST)
+	@$(BIN)/pytest -n auto tests/handbook/site/test_site.py $(PYTEST)
 
 test-all: .venv/made
-	@$(BIN)/python tests/every_python.py $(PYTEST)
+	@$(BIN)/python tests/programs/every_python.py $(PYTEST)
 
 bench: .venv/made
-	@PYTHONPATH=docs:tests $(BIN)/python -m bench $(BENCH)
+	@PYTHONPATH=$(ROOMS) $(BIN)/python -m bench $(BENCH)
 
 evidence: .venv/made
-	@cd docs && ../$(BIN)/python -m blocks
-	@PYTHONPATH=docs $(BIN)/python tests/record_points.py
+	@cd docs && PYTHONPATH=machinery:.. ../$(BIN)/python -m blocks
+	@PYTHONPATH=$(ROOMS) $(BIN)/python tests/programs/record_points.py
 
 mutants: .venv/mutants
-	@PYTHONPATH=docs $(BIN)/python tests/mutants.py $(MUTANTS)
+	@PYTHONPATH=$(ROOMS) $(BIN)/python tests/programs/mutants.py $(MUTANTS)
 
 soak: .venv/made
-	@PYTHONPATH=docs:reference $(BIN)/python tests/soak.py --minutes $(or $(MINUTES),10) $(SOAK)
+	@PYTHONPATH=$(ROOMS) $(BIN)/python tests/programs/soak.py --minutes $(or $(MINUTES),10) $(SOAK)
 
 format: .venv/made
 	@$(BIN)/ruff format --quiet .

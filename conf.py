@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "reference")]
+sys.path[:0] = [str(ROOT / part) for part in ("docs/machinery", "reference", "")]
 
 project = "Fatal Signals"
 author = "the Fatal Signals authors"
@@ -13,22 +13,21 @@ project_copyright = "2026, the Fatal Signals authors"
 version = release = "0.1"
 
 extensions = [
-    "bench_tables",
-    "blocks.ledger",
-    "boss_tables",
-    "points_tables",
-    "policy_tables",
+    "extensions.bench_tables",
+    "extensions.boss_tables",
+    "extensions.ledger",
+    "extensions.points_tables",
+    "extensions.policy_tables",
     "sphinx.ext.intersphinx",
 ]
 nitpicky = True
-exclude_patterns = ["blocks", "_templates"]
+exclude_patterns = ["machinery", "_templates"]
 smartquotes = False
 
-# Links into Python's documentation resolve without a network: docs/python_inventory.py
-# writes the list of the objects that we link to.
-intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", str(ROOT / "docs" / "python.inv"))
-}
+# Links into Python's documentation resolve without a network: `python_inventory.py`
+# among the extensions writes the list of the objects that we link to.
+INVENTORY = str(ROOT / "docs" / "machinery" / "python.inv")
+intersphinx_mapping = {"python": ("https://docs.python.org/3", INVENTORY)}
 
 html_title = "Fatal Signals"
 html_favicon = "docs/_static/icon.svg"

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 # Also where somebody runs pytest with another root or another configuration.
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent / "machinery"))
 
 from blocks.parser import close_page, parse
 from blocks.skips import pytest_runtest_makereport

@@ -32,7 +32,7 @@ def every_point() -> Callable[..., list[inject.Report]]:
 
 
 @pytest.fixture
-def every_syscall() -> Callable[..., inject.Report]:
+def every_syscall() -> Callable[..., list[inject.Report]]:
     """Return :func:`fatal_signals.inject.every_syscall`, made an assertion.
 
     The test is skipped where strace is not installed.
@@ -43,7 +43,7 @@ def every_syscall() -> Callable[..., inject.Report]:
     def run(command: list[str], *args: Any, **options: Any) -> Any:
         if shutil.which("strace") is None:
             pytest.skip("strace is not installed")
-        return _kept([inject.every_syscall(command, *args, **options)])[0]
+        return _kept(inject.every_syscall(command, *args, **options))
 
     return run
 

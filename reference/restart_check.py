@@ -268,7 +268,7 @@ class Run:
         try:
             pid = os.fork()
             if not pid:
-                self._watch(us)
+                self.watch(us)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(us)
@@ -276,7 +276,12 @@ class Run:
         self.guard_pid = pid
         return pid
 
-    def _watch(self, us: int) -> None:
+    def watch(self, us: int) -> None:
+        """Be the guard: wait for the end of whoever has forked us, then kill; a seam.
+
+        Args:
+            us: a pidfd of that process.
+        """
         try:
             os.setsid()
             os.chdir("/")

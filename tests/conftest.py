@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_runtest_makereport"]
 
-collect_ignore = ["site"]
+collect_ignore = ["handbook/site"]
 """These need a browser; ``make test-site`` names the file."""
 
 

@@ -24,7 +24,6 @@ import dis
 import os
 import signal
 import sys
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -33,19 +32,14 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from .errors import InjectionError
+from .library import is_library
+from .slots import Slot
 
 try:
     import ctypes
     import resource
 except ImportError as error:  # a Python that was built without them
     raise InjectionError(f"this needs Python's {error.name} module") from None
-
-LIBRARY = (
-    *{sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")},
-    "<frozen",
-    os.path.dirname(__file__),
-)
-"""How the paths of files begin that are nobody's own code."""
 
 Trace = Callable[[FrameType, str, Any], Any]
 
@@ -151,7 +145,7 @@ class Tracer:
     """A trace function that counts calls, and in one of them instructions.
 
     Args:
-        seen: memory shared with the parent: ``seen[1]`` counts the signals.
+        seen: memory shared with the parent: ``Slot.SENT`` counts the signals.
         place: where to do what a subclass does.
     """
 
@@ -192,7 +186,7 @@ class Tracer:
 
     def delivered(self, still_traced: bool) -> int:
         """Return how many signals have been sent."""
-        return self.seen[1]
+        return self.seen[Slot.SENT]
 
 
 def watch(frame: FrameType, trace: Trace) -> Trace:
@@ -229,7 +223,7 @@ class Possible(Tracer):
 
     def act(self) -> Trace:
         """Return C code."""
-        self.seen[1] += 1
+        self.seen[Slot.SENT] += 1
         return self._shot
 
     def delivered(self, still_traced: bool) -> int:
@@ -257,7 +251,7 @@ class Possible(Tracer):
             self._steps += 1
             if self._steps > steps:
                 self._second = None
-                self.seen[1] += 1
+                self.seen[Slot.SENT] += 1
                 self._shot = _last_shot(signum, self._fired)
                 return self._shot
         return self._after
@@ -282,7 +276,7 @@ class Conceivable(Tracer):
         return self._send
 
     def _send(self, *_: object) -> None:
-        self.seen[1] += 1
+        self.seen[Slot.SENT] += 1
         sys.settrace(None)
         os.kill(os.getpid(), self._signum)
 
@@ -296,11 +290,11 @@ class Marker(Tracer):
 
     def _say(self, *_: object) -> None:
         sys.settrace(None)
-        self.seen[1] = 1
+        self.seen[Slot.SENT] = 1
 
     def delivered(self, still_traced: bool) -> int:
         """Return how many signals have been sent: the parent counts."""
-        return self.seen[2]
+        return self.seen[Slot.SENT_BY_PARENT]
 
 
 class Step(NamedTuple):
@@ -318,7 +312,7 @@ class Recorder(Tracer):
     """Writes down every instruction, and in which of them the thread has slept.
 
     Args:
-        seen: shared memory; ``seen[0]`` counts the instructions.
+        seen: shared memory; ``Slot.INSTRUCTIONS`` counts them.
         until: the number of an instruction at which to stop and call ``enough``.
         enough: is called then.
     """
@@ -344,19 +338,20 @@ class Recorder(Tracer):
 
     def __call__(self, frame: FrameType, event: str, _: object) -> Trace | None:
         """Be called at each function's entry and each instruction."""
+        slept = self._switches() != self._sleeps  # first of all: we may sleep as well
         if event == "call":
             watch(frame, self)
             self._calls += 1
             callers, own = self._caller(frame)
             here = _Entered(self._calls, frame.f_lasti, callers, own, frame.f_code)
             self._frames[id(frame)] = here
-            self._note(frame, here)
+            self._note(frame, here, slept)
         elif event == "opcode":
             here = self._frames[id(frame)]
             if frame.f_lasti != here.entry:  # else 3.11 announces the entry once more
                 here.entry = -1
                 here.step += 1
-                self._note(frame, here)
+                self._note(frame, here, slept)
         return self
 
     def _caller(self, frame: FrameType) -> tuple[int, tuple[str, int] | None]:
@@ -369,16 +364,16 @@ class Recorder(Tracer):
             return 0, None
         return it.way(outer), it.own(outer)
 
-    def _note(self, frame: FrameType, here: _Entered) -> None:
+    def _note(self, frame: FrameType, here: _Entered, slept: bool) -> None:
         if here.call == 1:  # the caller's own
             return
         number = len(self.steps)
-        if self._switches() != self._sleeps and number:
+        if slept and number:
             self.slept.append(number)
         it = spot(frame.f_code, frame.f_lasti, frame.f_lineno)
         own = here.own(frame) or (it.file, it.line)
         self.steps.append(Step(it, Place(here.call, here.step), here.way(frame), own))
-        self.seen[0] = number + 1
+        self.seen[Slot.INSTRUCTIONS] = number + 1
         if number + 1 == self._until:
             self._enough(self)
         self._sleeps = self._switches()
@@ -402,7 +397,7 @@ class _Entered:
 
     def own(self, frame: FrameType) -> tuple[str, int] | None:
         """Return the file and line of our own code that is executed."""
-        if self.code.co_filename.startswith(LIBRARY):
+        if is_library(self.code.co_filename):
             return self.own_caller
         return self.code.co_filename, frame.f_lineno or self.code.co_firstlineno
 

@@ -1,6 +1,6 @@
 """``fatal-signals inject``: a signal at every point of somebody's code.
 
-Exit status: 0 when every point was kept, 1 when one was not, 2 for a mistake.
+Exit status: see :class:`fatal_signals.options.Status`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,28 @@ import os
 import shlex
 import signal
 import sys
-import time
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import Any
 
-from .errors import InjectionError
-from .points import KINDS, SECONDS, every_point, harmless, script
+from ..options import (
+    STATUSES,
+    Option,
+    Status,
+    add_tool,
+    command,
+    number,
+    one_of,
+    positive,
+    seconds,
+    signal_of,
+    some_of,
+)
+from ..report.colors import colors_of
+from ..report.progress import Progress
+from .errors import InjectionError, in_a_line
+from .points import KINDS, every_point, harmless, script
 from .report import as_json, as_text
-from .run import KEPT, Report
+from .run import KEPT, SECONDS, Report
 from .syscalls import every_syscall
 
 HELP = """\
@@ -39,7 +50,98 @@ fatal-signals inject -- COMMAND...
     A program that waits is sent SIGTERM when it rests, so that its end is tried too.
 """
 
-EXAMPLES = """\
+
+def add(commands: Any) -> None:
+    """Add the tool to the parser of the command."""
+    add_tool(
+        commands,
+        "inject",
+        OPTIONS,
+        run,
+        target="(MODULE:FUNCTION | FILE.py | -- COMMAND...)",
+        help="deliver a signal at every point of a function or a program",
+        description=HELP,
+        epilog=EXAMPLES,
+    )
+
+
+OPTIONS = (
+    Option(
+        "signal",
+        "TERM, INT, ...; may be repeated (default: TERM and INT)",
+        "NAME",
+        signal_of,
+        (signal.SIGTERM, signal.SIGINT),
+        repeated=True,
+        setting=list,
+    ),
+    Option(
+        "points",
+        f"of a function: {', '.join(KINDS)} (default: the first two)",
+        "KINDS",
+        some_of(*KINDS),
+        KINDS[:2],
+        setting=list,
+    ),
+    Option(
+        "check",
+        "says whether a run was as promised",
+        "MODULE:FUNCTION",
+        setting=str,
+    ),
+    Option(
+        "setup",
+        "called once before the runs of a function, or before each run of a program",
+        "MODULE:FUNCTION",
+        setting=str,
+    ),
+    Option(
+        "then",
+        "of a program: has to succeed after each run; a restart, for example",
+        "COMMAND",
+        command,
+    ),
+    Option(
+        "first",
+        "of a program: begin at the first system call that mentions this text",
+        "TEXT",
+        default="",
+    ),
+    Option(
+        "ready",
+        "of a program that ticks: it is up when it has written this text",
+        "TEXT",
+        default="",
+    ),
+    Option("follow", "of a program: its children's system calls, too", setting=bool),
+    Option("at", "try this point alone, and show what the code writes", "POINT"),
+    Option(
+        "most",
+        "points for each sweep; more are sampled",
+        "N",
+        positive,
+        setting=int,
+    ),
+    Option("seed", "for the sampling", "N", number),
+    Option(
+        "seconds",
+        f"after which a run hangs (default: {SECONDS:g})",
+        "S",
+        seconds,
+        SECONDS,
+        setting=float,
+    ),
+    Option(
+        "format",
+        "text or json (default: text)",
+        "FORMAT",
+        one_of("text", "json"),
+        "text",
+    ),
+)
+"""The options, in the order in which the help has them."""
+
+EXAMPLES = f"""\
 A run is kept if it ends by itself, leaves no process behind and, in a function, has put
 back handlers, mask, wakeup fd, descriptors and timers.  Say more with --check: a
 function that gets the run (see fatal_signals.inject.Run), and returns False or raises
@@ -52,126 +154,16 @@ examples:
   fatal-signals inject --at 1204 app.worker:one_job
   fatal-signals inject --signal KILL --then './start.sh --check' -- ./start.sh
 
-exit status: 0 every point was kept; 1 one was not; 2 a mistake, in one line
+Options that you always want stand in pyproject.toml, in [tool.fatal-signals.inject]:
+{", ".join(option.name for option in OPTIONS if option.setting)}.
+
+{STATUSES.format("every point was kept", "one was not")}
 """
-
-
-def add(commands: Any) -> None:
-    """Add the subcommand to the parser of the command."""
-    parser = commands.add_parser(
-        "inject",
-        help="deliver a signal at every point of a function or a program",
-        description=HELP,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="fatal-signals inject [options] "
-        "(MODULE:FUNCTION | FILE.py | -- COMMAND...)",
-    )
-    parser.set_defaults(run=run)
-    for option, how in OPTIONS.items():
-        parser.add_argument(f"--{option}", **how)
-    parser.add_argument("target", nargs="?", help=argparse.SUPPRESS)
-
-
-def _signal(text: str) -> signal.Signals:
-    name = text.upper().removeprefix("SIG")
-    with suppress(KeyError):
-        return signal.Signals[f"SIG{name}"]
-    with suppress(ValueError):
-        return signal.Signals(int(text))
-    raise argparse.ArgumentTypeError(f"there is no signal {text!r}: TERM, INT, KILL, …")
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(","))
-    if unknown := set(kinds) - set(KINDS):
-        wrong = sorted(unknown)[0]
-        raise argparse.ArgumentTypeError(f"{wrong!r} is none of {', '.join(KINDS)}")
-    return kinds
-
-
-def _positive(text: str) -> int:
-    with suppress(ValueError):
-        if int(text) > 0:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-
-
-def _seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < float(text) < 24 * 3600:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds below a day")
-
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "signal": {
-        "metavar": "NAME",
-        "action": "append",
-        "type": _signal,
-        "help": "TERM, INT, ...; may be repeated (default: TERM and INT)",
-    },
-    "points": {
-        "metavar": "KINDS",
-        "default": KINDS[:2],
-        "type": _kinds,
-        "help": f"of a function: {', '.join(KINDS)} (default: the first two)",
-    },
-    "check": {
-        "metavar": "MODULE:FUNCTION",
-        "help": "says whether a run was as promised",
-    },
-    "setup": {
-        "metavar": "MODULE:FUNCTION",
-        "help": "of a function: called once before all runs",
-    },
-    "then": {
-        "metavar": "COMMAND",
-        "type": shlex.split,
-        "help": "of a program: has to succeed after each run; a restart, for example",
-    },
-    "first": {
-        "metavar": "TEXT",
-        "default": "",
-        "help": "of a program: begin at the first system call that mentions this text",
-    },
-    "ready": {
-        "metavar": "TEXT",
-        "default": "",
-        "help": "of a program that ticks: it is up when it has written this text",
-    },
-    "follow": {
-        "action": "store_true",
-        "help": "of a program: its children's system calls, too",
-    },
-    "at": {
-        "metavar": "POINT",
-        "help": "try this point alone, and show what the code writes",
-    },
-    "most": {
-        "metavar": "N",
-        "type": _positive,
-        "help": "points for each sweep; more are sampled",
-    },
-    "seed": {"metavar": "N", "type": int, "help": "for the sampling"},
-    "seconds": {
-        "metavar": "S",
-        "default": SECONDS,
-        "type": _seconds,
-        "help": f"after which a run hangs (default: {SECONDS:g})",
-    },
-    "format": {
-        "choices": ("text", "json"),
-        "default": "text",
-        "help": "text or json (default: text)",
-    },
-}
-"""The options, in the order in which the help has them."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Inject, print the reports, and return the exit status."""
-    signals = options.signal or [signal.SIGTERM, signal.SIGINT]
+    signals = list(options.signal)
     program: list[str] | None = options.program
     if bool(program) == bool(options.target):
         raise InjectionError(
@@ -179,20 +171,23 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.at:
         signals, options.points = signals[:1], options.points[:1]
-    with _Progress() as progress:
+    with Progress() as progress:
         if program:
             reports = _program(program, signals, options, progress)
         else:
             reports = _function(options.target, signals, options, progress)
-    again = _again(options)
     for report in reports:
         kind = "" if program else f" --points {report.points}"
         name = report.signals[0].name.removeprefix("SIG")
-        report.again = again.format(options=f"--signal {name}{kind} --at {{at}}")
-    print(as_json(reports) if options.format == "json" else as_text(reports), end="")
+        begin = f"fatal-signals inject --signal {name}{kind} --at "
+        report.again = (begin, f" {_rest_of_the_words(options)}")
+    colors = colors_of(sys.stdout)
+    text = as_json(reports) if options.format == "json" else as_text(reports, colors)
+    print(text, end="")
     if options.at and options.format == "text":
         _show(reports)
-    return any(tried.verdict != KEPT for report in reports for tried in report)
+    kept = all(tried.verdict == KEPT for report in reports for tried in report)
+    return Status.GOOD if kept else Status.FINDING
 
 
 def _function(
@@ -215,28 +210,24 @@ def _function(
 
 
 def _program(
-    command: list[str], signals: Any, options: argparse.Namespace, progress: Any
+    program: list[str], signals: Any, options: argparse.Namespace, progress: Any
 ) -> list[Report]:
     sys.path.insert(0, os.getcwd())
-    reports = []
-    for signum in signals:
-        told = partial(progress, f"system calls, {signum.name}")
-        report = every_syscall(
-            command,
-            _found(options.check) if options.check else None,
-            signum=signum,
-            seconds=options.seconds,
-            first=options.first,
-            most=options.most,
-            seed=options.seed,
-            at=options.at or "",
-            then=options.then,
-            ready=options.ready,
-            follow=options.follow,
-            progress=told,
-        )
-        reports.append(report)
-    return reports
+    return every_syscall(
+        program,
+        _found(options.check) if options.check else None,
+        signals=signals,
+        seconds=options.seconds,
+        first=options.first,
+        most=options.most,
+        seed=options.seed,
+        at=options.at,
+        setup=_found(options.setup) if options.setup else None,
+        then=options.then,
+        ready=options.ready,
+        follow=options.follow,
+        progress=progress,
+    )
 
 
 def _found(target: str) -> Callable[..., Any]:
@@ -246,14 +237,17 @@ def _found(target: str) -> Callable[..., Any]:
         raise InjectionError(f"{target!r}: must be MODULE:FUNCTION, as in app.jobs:run")
     try:
         found: Any = importlib.import_module(module)
+    except SystemExit as error:
+        why = f"its import ends the process: {in_a_line(error)}"
+        raise InjectionError(f"{target!r}: {why}") from None
     except ModuleNotFoundError as error:
         if error.name and f"{module}.".startswith(f"{error.name}."):
             raise InjectionError(
                 f"{target!r}: there is no module {error.name!r} here or on the path"
             ) from None
-        raise InjectionError(f"{target!r}: {_last_line(error)}") from None
+        raise InjectionError(f"{target!r}: {in_a_line(error)}") from None
     except Exception as error:
-        raise InjectionError(f"{target!r}: {_last_line(error)}") from None
+        raise InjectionError(f"{target!r}: {in_a_line(error)}") from None
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -264,15 +258,8 @@ def _found(target: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _last_line(error: Exception) -> str:
-    """Return an error that somebody's module raises, and where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}".replace("\n", " ")
-
-
-def _again(options: argparse.Namespace) -> str:
-    words = ["fatal-signals", "inject", "{options}"]
+def _rest_of_the_words(options: argparse.Namespace) -> str:
+    words = []
     for name in ("check", "setup", "first", "ready"):
         if value := getattr(options, name):
             words += [f"--{name}", shlex.quote(value)]
@@ -290,29 +277,3 @@ def _show(reports: list[Report]) -> None:
             print(f"returned: {tried.run.value!r}")
         if tried.run.output:
             print(f"it wrote:\n{tried.run.output}", end="")
-
-
-class _Progress:
-    """One line on a terminal that says how far we are, once it takes its time."""
-
-    PATIENCE = 2.0
-    """Seconds before the first word."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._shown = False
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        patient = time.monotonic() - self._began < self.PATIENCE
-        capable = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        if capable and not patient:
-            self._shown = True
-            print(f"\r\033[K{what}: {done} of {total}", end="", file=sys.stderr)
-            sys.stderr.flush()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print("\r\033[K", end="", file=sys.stderr)

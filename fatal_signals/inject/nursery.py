@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import InjectionError
+from .slots import Slot
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -54,7 +55,7 @@ class Child:
     pid: int
     pidfd: int
     seen: memoryview[int]
-    """Memory that it shares with us."""
+    """Memory that it shares with us; see :class:`.slots.Slot`."""
     report: int
     output: int
     started: float
@@ -71,7 +72,10 @@ class Born:
     """The exit status, or minus the number of the signal that it died of."""
     took: float
     """Seconds."""
-    seen: tuple[int, int]
+    instructions: int
+    """How many it has recorded."""
+    sent: int
+    """How many signals it has sent itself."""
     report: bytes
     output: str
     left: int
@@ -86,7 +90,7 @@ class Order:
     """Whatever the caller wants to know it by."""
     work: Callable[[memoryview[int], int, int], NoReturn]
     """Runs in the child: shared memory, descriptors for report and output."""
-    beside: Callable[[Child], None] | None = None
+    beside: Callable[[Nursery, Child], None] | None = None
     """Runs in the parent once the child is started."""
 
 
@@ -131,6 +135,18 @@ class Nursery:
         """Run a single order."""
         return next(self.run([order], asking=asking))
 
+    def ended(self, child: Child, seconds: float) -> bool:
+        """Wait for the end of a child, but only so long; for what is done beside it.
+
+        Args:
+            child: the child.
+            seconds: how long.
+        """
+        ready, _, _ = select.select([self._leash, child.pidfd], [], [], seconds)
+        if self._leash in ready:
+            raise Unleashed
+        return child.pidfd in ready
+
     def _room(self) -> bool:
         now = time.monotonic()
         busy = sum(now - child.started < IDLE for child in self._children.values())
@@ -158,7 +174,7 @@ class Nursery:
         child = Child(order.key, pid, pidfd, memory, report, output, started)
         self._children[pidfd] = child
         if order.beside:
-            order.beside(child)
+            order.beside(self, child)
 
     def _collect(self) -> Iterator[Born]:
         due = min(c.started for c in self._children.values()) if self._children else 0
@@ -176,7 +192,7 @@ class Nursery:
     def _end_who_rests(self) -> None:
         now = time.monotonic()
         for child in self._children.values():
-            if child.seen[1] and now - child.started > REST:
+            if child.seen[Slot.SENT] and now - child.started > REST:
                 earlier, child.status = child.status, status_of(child.pid)
                 if "(sleeping)" in child.status and child.status == earlier:
                     os.kill(child.pid, signal.SIGKILL)
@@ -195,7 +211,8 @@ class Nursery:
             child.key,
             os.waitstatus_to_exitcode(status),
             took,
-            (child.seen[0], child.seen[1]),
+            child.seen[Slot.INSTRUCTIONS],
+            child.seen[Slot.SENT],
             report,
             output.decode(errors="replace"),
             left,
@@ -298,7 +315,8 @@ def apart(
         told: gets what ``work`` tells.
 
     Raises:
-        InjectionError: the process said so, or did not end as it should.
+        InjectionError: the process said so, or was killed.
+        RuntimeError: it has a fault; the text ends with its traceback.
     """
     leash, held = os.pipe()
     answers, far_end = os.pipe()
@@ -335,8 +353,10 @@ def _listen(stream: Any, told: Callable[[Any], None]) -> Any:
             told(value)
         elif kind == "done":
             return value
-        else:
+        elif kind == "failed":
             raise InjectionError(value)
+        else:
+            raise RuntimeError(f"in the process that runs the points:\n{value}")
 
 
 def _be_apart(work: Callable[..., object], leash: int, out: int) -> NoReturn:
@@ -354,7 +374,7 @@ def _be_apart(work: Callable[..., object], leash: int, out: int) -> NoReturn:
             except InjectionError as error:
                 say("failed", str(error))
             except Exception:
-                say("failed", traceback.format_exc())
+                say("fault", traceback.format_exc())
     finally:
         os._exit(0)
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import signal
 import sys
 import time
@@ -37,7 +36,6 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from .arrival import (
-    LIBRARY,
     PROBE,
     Conceivable,
     Marker,
@@ -50,14 +48,24 @@ from .arrival import (
 )
 from .child import Account, live, probe
 from .errors import InjectionError
+from .library import is_library
 from .nursery import REST, Born, Child, Nursery, Order, apart, status_of
-from .run import HUNG, Check, Point, Report, Run, judge
+from .run import (
+    HUNG,
+    SECONDS,
+    Check,
+    Point,
+    Progress,
+    Report,
+    Run,
+    Setup,
+    judge,
+    set_up,
+)
+from .slots import Slot
 
 POSSIBLE, CONCEIVABLE, PAIRS = "possible", "conceivable", "pairs"
 KINDS = (POSSIBLE, CONCEIVABLE, PAIRS)
-
-SECONDS = 10.0
-"""Seconds after which a run hangs.  Generous: those that hang wait side by side."""
 
 BOUND = 200_000
 """Instructions: a callable that executes more is not one to be tried at each."""
@@ -76,10 +84,6 @@ notes and returns has 10 to 30."""
 MOST_PAIRS = 2000
 
 STOP = (signal.SIGTERM, signal.SIGINT)
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is, and how much there is."""
-
 
 SILENT = (
     *("LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "STORE_FAST", "KW_NAMES"),
@@ -111,14 +115,14 @@ class Wanted(NamedTuple):
     most: int | None
 
 
-class Job(NamedTuple):
+class Trial(NamedTuple):
     """One run to make: a point, and how the signal gets there."""
 
     point: Point
     make: Callable[[memoryview[int]], Tracer]
     signals: int
     """How many signals are sent."""
-    beside: Callable[[Child], None] | None = None
+    beside: Callable[[Nursery, Child], None] | None = None
 
 
 class Course:
@@ -199,7 +203,7 @@ def _to_be_tried(steps: Sequence[Step]) -> tuple[list[int], list[int]]:
     last: dict[int, int] = {}
     own: list[int] = []
     for number, step in enumerate(steps, 1):
-        if step.spot.file.startswith(LIBRARY):
+        if is_library(step.spot.file):
             first.setdefault(step.way, number)
             last[step.way] = number
         else:
@@ -260,7 +264,7 @@ def every_point(
     *,
     signals: Iterable[int] = STOP,
     points: Sequence[str] = (POSSIBLE, CONCEIVABLE),
-    setup: Callable[[], object] | None = None,
+    setup: Setup | None = None,
     seconds: float = SECONDS,
     most: int | None = None,
     seed: int | None = None,
@@ -307,7 +311,7 @@ def every_point(
             # of their registration, and so tracing stops before the fork.
             os.register_at_fork(before=_pause_tracing, after_in_parent=_resume_tracing)
             if setup:
-                setup()
+                set_up(setup)
             course = explorer.explore([sweep[0] for sweep in sweeps])
             wanted = [Wanted(*sweep) for sweep in sweeps]
             how: Any = {"check": check, "seed": seed, "at": at, "name": name}
@@ -371,7 +375,7 @@ class _Explorer:
         watch = partial(_watch, resting)
         bounded = partial(Recorder, until=BOUND + 1, enough=lambda _: os._exit(0))
         born = self._nursery.one(Order(0, partial(self._live, bounded), watch))
-        if born.seen[0] > BOUND:
+        if born.instructions > BOUND:
             raise InjectionError(
                 f"the callable executes more than {BOUND} instructions: try a smaller"
                 " part of it"
@@ -384,7 +388,7 @@ class _Explorer:
                 f"without a signal it neither ends within {self._seconds:g} s nor waits"
             )
         # It waits, or has ended its process: we record another run up to there.
-        last = resting[0] if resting else born.seen[0]
+        last = resting[0] if resting else born.instructions
         course = self._course_until(last, waits=bool(resting))
         return born, course
 
@@ -482,33 +486,36 @@ class _Explorer:
         """Make one sweep and return its report."""
         began = time.monotonic()
         report = Report(name, wanted.signals, wanted.kind, course=course.length)
-        jobs = _jobs(course, wanted)
+        trials = _trials(course, wanted)
         if at is not None:
-            jobs = [job for job in jobs if job.point.number == at]
-        elif wanted.most is not None and len(jobs) > wanted.most:
-            jobs = _drawn(jobs, wanted.most, seed)
+            trials = [trial for trial in trials if trial.point.number == at]
+        elif wanted.most is not None and len(trials) > wanted.most:
+            trials = _drawn(trials, wanted.most, seed)
             report.seed = seed
         what = f"{wanted.kind}, {' and '.join(s.name for s in wanted.signals)}"
-        left = jobs
+        left = trials
         for _ in range(RUNS):
             missed = []
             for born in self._nursery.run(self._orders(left)):
-                job, run = born.key, self._run_of(born)
-                if run.delivered < job.signals:
-                    missed.append(job)
+                trial, run = born.key, self._run_of(born)
+                if run.delivered < trial.signals:
+                    missed.append(trial)
                 else:
-                    report.tried.append(judge(job.point, run, check, wanted.signals))
-                self._say(what, len(report.tried) + len(missed), len(jobs))
+                    report.tried.append(judge(trial.point, run, check, wanted.signals))
+                self._say(what, len(report.tried) + len(missed), len(trials))
             left = missed
             if not left:
                 break
-        report.missed = [job.point for job in left]
+        report.missed = [trial.point for trial in left]
         report.tried.sort(key=lambda tried: _order(tried.point.number))
         report.seconds = time.monotonic() - began
         return report
 
-    def _orders(self, jobs: list[Job]) -> Iterator[Order]:
-        return (Order(job, partial(self._live, job.make), job.beside) for job in jobs)
+    def _orders(self, trials: list[Trial]) -> Iterator[Order]:
+        return (
+            Order(trial, partial(self._live, trial.make), trial.beside)
+            for trial in trials
+        )
 
     def _run_of(self, born: Born) -> Run:
         if born.report:
@@ -517,7 +524,7 @@ class _Explorer:
             return Run(it.how, pickle.loads(it.value), it.error, it.status, *more)
         late = born.code == -signal.SIGKILL and born.took >= self._seconds
         how = HUNG if late else "died" if born.code < 0 else "exited"
-        delivered = min(born.key.signals, born.seen[1])
+        delivered = min(born.key.signals, born.sent)
         return Run(how, None, "", born.code, delivered, (), born.left, born.output)
 
     def _say(self, what: str, done: int, total: int) -> None:
@@ -553,70 +560,70 @@ def _spot_of(born: Born) -> Spot | None:
     return found if isinstance(found, Spot) else None
 
 
-def _watch(resting: list[int], child: Child) -> None:
+def _watch(resting: list[int], nursery: Nursery, child: Child) -> None:
     """Wait until a child ends; end it when it rests, and note at which instruction."""
     earlier, since = "", time.monotonic()
-    while not select.select([child.pidfd], [], [], REST / 10)[0]:
+    while not nursery.ended(child, REST / 10):
         status = status_of(child.pid)
         if "(sleeping)" not in status or status != earlier:
             earlier, since = status, time.monotonic()
         elif time.monotonic() - since > REST:
-            resting.append(child.seen[0])
+            resting.append(child.seen[Slot.INSTRUCTIONS])
             os.kill(child.pid, signal.SIGKILL)
 
 
-def _wake(signum: int, child: Child) -> None:
+def _wake(signum: int, nursery: Nursery, child: Child) -> None:
     """Send a child the signal as soon as it sleeps in the instruction that it marks."""
-    while not select.select([child.pidfd], [], [], 0)[0]:
-        if child.seen[1] and "(sleeping)" in status_of(child.pid):
-            child.seen[2] = 1
+    while not nursery.ended(child, 0):
+        if child.seen[Slot.SENT] and "(sleeping)" in status_of(child.pid):
+            child.seen[Slot.SENT_BY_PARENT] = 1
             os.kill(child.pid, signum)
             return
 
 
-def _jobs(course: Course, wanted: Wanted) -> list[Job]:
+def _trials(course: Course, wanted: Wanted) -> list[Trial]:
     kind, signums, _ = wanted
     if kind == CONCEIVABLE:
-        return [_job(course, n, Conceivable, signums[0]) for n in course.first]
+        return [_trial(course, n, Conceivable, signums[0]) for n in course.first]
     if kind == PAIRS:
         return [
-            _job(
+            _trial(
                 course, n, partial(Possible, second=(signums[1], more)), *signums, more
             )
             for n in course.checks
             for more in range(NESTED)
         ]
-    jobs = [_job(course, n, Possible, signums[0]) for n in course.checks]
+    trials = [_trial(course, n, Possible, signums[0]) for n in course.checks]
     for n in course.asleep:
         point, place = course.point(n, f"{n}asleep"), course.place(n)
         point = replace(point, where=f"asleep in {point.where}")
         wake = partial(_wake, signums[0])
-        jobs.append(Job(point, partial(Marker, place=place), 1, wake))
-    return jobs
+        trials.append(Trial(point, partial(Marker, place=place), 1, wake))
+    return trials
 
 
-def _job(course: Course, n: int, make: Any, signum: int, *more: int) -> Job:
+def _trial(course: Course, n: int, make: Any, signum: int, *more: int) -> Trial:
     place = course.place(n) if make is Conceivable else course.before(n)
     number = "+".join(map(str, (n, *more[1:])))
-    return Job(
+    return Trial(
         course.point(n, number),
         partial(make, place=place, signum=signum),
         1 + bool(more),
     )
 
 
-def _drawn(jobs: list[Job], most: int, seed: int) -> list[Job]:
+def _drawn(trials: list[Trial], most: int, seed: int) -> list[Trial]:
     """Return a sample.
 
     It is by a hash of integers: the module ``random`` loads C libraries, which make
     each fork slower.
     """
 
-    def lot(job: Job) -> int:
-        return hash((seed, *_order(job.point.number)))
+    def lot(trial: Trial) -> int:
+        return hash((seed, *_order(trial.point.number)))
 
-    chosen = {job.point.number for job in sorted(jobs, key=lot)[:most]}
-    return [job for job in jobs if job.point.number in chosen]
+    chosen = {trial.point.number for trial in sorted(trials, key=lot)[:most]}
+    return [trial for trial in trials if trial.point.number in chosen]
 
 
 def _order(number: str) -> list[int]:

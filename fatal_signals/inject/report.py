@@ -3,64 +3,59 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..report.colors import PLAIN, Colors
+from ..report.text import row, short
 from .run import BROKEN, HUNG, KEPT, Report, Tried, name_of
 
 SHOWN = 8
 """Failures that are listed one by one; the listing has the lines of all."""
 
+WIDTHS = (13, 18, -8, -8, -8, -8, -8)
+
 FORMAT = 1
 """The version of the JSON: it grows when a key changes its meaning or goes."""
 
 
-def as_text(reports: Sequence[Report]) -> str:
+def as_text(reports: Sequence[Report], colors: Colors = PLAIN) -> str:
     """Return a table of all sweeps, then for each that found something where it is."""
-    lines = [_row("points", "signal", "tried", KEPT, BROKEN, HUNG, "missed")]
+    head = ("points", "signal", "tried", KEPT, BROKEN, HUNG, "missed")
+    lines = [row(head, WIDTHS)]
     for report in reports:
         kinds = Counter(tried.verdict for tried in report)
         numbers = (len(report.tried), kinds[KEPT], kinds[BROKEN], kinds[HUNG])
         cells = map(str, (*numbers, len(report.missed)))
-        lines.append(_row(report.points, name_of(report.signals), *cells))
+        line = (report.points, name_of(report.signals), *cells)
+        lines.append(row(line, WIDTHS))
     for report in reports:
         if report.failures:
-            lines += ["", *_failures(report)]
+            lines += ["", *_failures(report, colors)]
     if failures := [tried for report in reports for tried in report.failures]:
-        lines += _listings(failures)
+        lines += _listings(failures, colors)
     lines += _footnotes(reports)
     return "\n".join(lines) + "\n"
 
 
-def _row(points: str, signals: str, *numbers: str) -> str:
-    row = f"{points:<13}{signals:<18}" + "".join(f"{n:>8}" for n in numbers)
-    return row.rstrip()
-
-
-def _failures(report: Report) -> list[str]:
+def _failures(report: Report, colors: Colors) -> list[str]:
     lines = [f"{report.points}, {name_of(report.signals)}:"]
     for tried in report.failures[:SHOWN]:
         point = tried.point
-        place = f"{_short(point.file)}:{point.line}: " if point.file else ""
+        place = f"{short(point.file)}:{point.line}: " if point.file else ""
+        kind = colors.paint("bad", tried.kind)
         why = f": {tried.why}" if tried.why and tried.verdict == BROKEN else ""
-        lines.append(f"  {point.number:>9}  {place}{point.where}: {tried.kind}{why}")
+        lines.append(f"  {point.number:>9}  {place}{point.where}: {kind}{why}")
     if (more := len(report.failures) - SHOWN) > 0:
         lines.append(f"  {'…':>9}  and {more} more")
-    if report.again:
-        alone = report.again.replace("{at}", _number(report))
+    if alone := report.alone(report.failures[0].point.number):
         lines.append(f"  one alone: {alone}")
     return lines
 
 
-def _number(report: Report) -> str:
-    return shlex.quote(report.failures[0].point.number)
-
-
-def _listings(failures: Sequence[Tried]) -> list[str]:
+def _listings(failures: Sequence[Tried], colors: Colors) -> list[str]:
     """Return the source of all functions that broke, with how often at each line."""
     by_file: dict[str, dict[int, Counter[str]]] = defaultdict(dict)
     for tried in failures:
@@ -70,7 +65,7 @@ def _listings(failures: Sequence[Tried]) -> list[str]:
     lines = []
     for file, broken in by_file.items():
         source = Path(file).read_text(errors="replace").splitlines()
-        lines += ["", f"{_short(file)}:"]
+        lines += ["", f"{short(file)}:"]
         shown = sorted({n + d for n in broken for d in (-2, -1, 0, 1, 2)})
         for earlier, n in zip([0, *shown], shown, strict=False):
             if not 1 <= n <= len(source):
@@ -79,14 +74,9 @@ def _listings(failures: Sequence[Tried]) -> list[str]:
                 lines.append("     …")
             counts = broken.get(n, Counter())
             mark = ", ".join(f"{counts[k]} {k}" for k in (BROKEN, HUNG) if counts[k])
-            lines.append(f"{mark:>20} {n:>5}  {source[n - 1]}".rstrip())
+            mark = colors.paint("bad", f"{mark:>20}") if mark else " " * 20
+            lines.append(f"{mark} {n:>5}  {source[n - 1]}".rstrip())
     return lines
-
-
-def _short(file: str) -> str:
-    """Return a path as it is shortest: from here, or whole."""
-    relative = os.path.relpath(file)
-    return file if relative.startswith("..") else relative
 
 
 def _footnotes(reports: Sequence[Report]) -> list[str]:
@@ -128,10 +118,10 @@ def _sweep(report: Report) -> dict[str, Any]:
 
 def _run(tried: Tried) -> dict[str, Any]:
     point, run = tried.point, tried.run
-    row: dict[str, Any] = {"point": point.number, "where": point.where}
+    cells: dict[str, Any] = {"point": point.number, "where": point.where}
     if point.file:
-        row |= {"file": point.file, "line": point.line}
+        cells |= {"file": point.file, "line": point.line}
     if point.call:
-        row |= {"call": point.call, "count": point.count}
-    row |= {"verdict": tried.verdict, "ended": str(run), "status": run.status}
-    return row | ({"why": tried.why} if tried.why else {})
+        cells |= {"call": point.call, "count": point.count}
+    cells |= {"verdict": tried.verdict, "ended": str(run), "status": run.status}
+    return cells | ({"why": tried.why} if tried.why else {})

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .errors import InjectionError, in_a_line
+
 KEPT, BROKEN, HUNG = "kept", "broken", "hung"
 
 
@@ -88,6 +90,28 @@ Check = Callable[[Run], object]
 Any other value, None too, means yes."""
 
 
+Setup = Callable[[], object]
+"""Makes what the runs start from."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and how much there is."""
+
+SECONDS = 10.0
+"""Seconds after which a run hangs.  Generous: those that hang wait side by side."""
+
+
+def set_up(setup: Setup) -> None:
+    """Call what somebody has named for that.
+
+    Raises:
+        InjectionError: it fails.
+    """
+    try:
+        setup()
+    except Exception as error:
+        raise InjectionError(f"setup fails: {in_a_line(error)}") from error
+
+
 @dataclass(frozen=True)
 class Tried:
     """A point that was tried, and what came of it."""
@@ -110,7 +134,11 @@ class Tried:
 def judge(
     point: Point, run: Run, check: Check, signals: tuple[signal.Signals, ...] = ()
 ) -> Tried:
-    """Ask the check about a run."""
+    """Ask the check about a run.
+
+    Raises:
+        InjectionError: the check itself fails, with something else than AssertionError.
+    """
     run = replace(run, point=point, signals=signals)
     if run.how == HUNG:
         return Tried(point, run, HUNG)
@@ -119,6 +147,10 @@ def judge(
             return Tried(point, run, BROKEN, str(run))
     except AssertionError as error:
         return Tried(point, run, BROKEN, str(error) or str(run))
+    except InjectionError:
+        raise
+    except Exception as error:
+        raise InjectionError(f"the check fails: {in_a_line(error)}") from error
     return Tried(point, run, KEPT)
 
 
@@ -139,10 +171,14 @@ class Report:
     course: int = 0
     """In process: how many instructions a run executes when no signal comes.  Those of
     the standard library that are passed again in the same way are tried twice."""
-    again: str = ""
-    """How to run one point alone; ``{at}`` stands for its number."""
+    again: tuple[str, str] = ("", "")
+    """How to run one point alone: what stands before its number, and after it."""
     seconds: float = 0.0
     """How long the sweep took."""
+
+    def alone(self, number: str) -> str:
+        """Return how to run one point alone; nothing if that is not known."""
+        return number.join(self.again) if any(self.again) else ""
 
     def __iter__(self) -> Iterator[Tried]:
         """Iterate over what was tried."""

@@ -37,7 +37,6 @@ It needs strace 5.6 or later.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -46,24 +45,34 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..processes.start import helper
 from . import traced
 from .errors import InjectionError
-from .run import HUNG, Check, Point, Report, Run, Tried, judge
+from .job import Job, Result
+from .run import (
+    HUNG,
+    SECONDS,
+    Check,
+    Point,
+    Progress,
+    Report,
+    Run,
+    Setup,
+    Tried,
+    judge,
+    set_up,
+)
 from .trace import LAST_CALLS, Call, read_log
 
 Folder = str | os.PathLike[str]
-Prepare = Callable[[], None] | Sequence[str]
-Progress = Callable[[int, int], None]
 
 LAST_COUNT = 65535
 """``strace`` counts no further."""
@@ -99,11 +108,11 @@ def every_syscall(
     command: Sequence[str],
     check: Check | None = None,
     *,
-    signum: int = signal.SIGKILL,
+    signals: Iterable[int] = (signal.SIGKILL,),
     end: int = signal.SIGTERM,
     cwd: Folder | None = None,
     env: Mapping[str, str] | None = None,
-    seconds: float = 10.0,
+    seconds: float = SECONDS,
     rest: float = 0.2,
     patience: float | None = None,
     settle: float = 0.3,
@@ -112,14 +121,15 @@ def every_syscall(
     only: Sequence[str] = (),
     most: int | None = None,
     seed: int | None = None,
-    at: str = "",
+    at: str | None = None,
     follow: bool = False,
-    prepare: Prepare | None = None,
+    setup: Setup | None = None,
+    prepare: Sequence[str] | None = None,
     then: Sequence[str] | None = None,
     parallel: int = 1,
     progress: Progress | None = None,
-) -> Report:
-    """Run a program once for each of its system calls, with a signal at that call.
+) -> list[Report]:
+    """Run a program with a signal at each system call; one report for each signal.
 
     A run in which the signal has not arrived when the program is at rest gets ``end``:
     the point lies in its stop.  A program that the signal has reached is left alone: it
@@ -129,8 +139,8 @@ def every_syscall(
     Args:
         command: the program and its arguments; its standard input is the null device.
         check: looks at each run; by default :func:`killed` for SIGKILL, and
-            :func:`stopped` by ``signum`` or ``end`` for the others.
-        signum: the signal.
+            :func:`stopped` by the signal or ``end`` for the others.
+        signals: the signals, each tried alone.
         end: the signal that tells the program to stop when it is at rest.
         cwd: the folder to start in; ours by default.
         env: the whole environment; ours by default.
@@ -151,15 +161,16 @@ def every_syscall(
         follow: trace the program's children as well.  A point is then a call of any
             of them, and each process or thread that reaches it gets the signal.
             There are no second points (``clone:1+``) then.
-        prepare: called, or run as a command, before each run.
+        setup: called before each run.
+        prepare: a command that is run before each run, and has to exit with 0.
         then: a command that has to exit with 0 after each run; else it is broken.
         parallel: how many runs at once.  From two on, each runs in a fresh copy of
             ``cwd``, if that is given, without its sockets and pipes; what else they
             share is the caller's matter.
-        progress: called after each point with how many are done, and of how many.
+        progress: is told how far it is.
 
     Returns:
-        The report.  Points that a run did not reach, although the first one had made
+        The reports.  Points that a run did not reach, although the first one had made
         that call, are in ``missed``: so are calls that ``strace`` can't inject at.
 
     Raises:
@@ -168,43 +179,54 @@ def every_syscall(
             left to try.
         ValueError: an option is out of its range.
     """
-    began = time.monotonic()
     patience = seconds / 4 if patience is None else patience
     if min(seconds, rest, patience, settle, parallel, 1 if most is None else most) <= 0:
         raise ValueError("times, most and parallel must be positive")
-    default = killed if signum == signal.SIGKILL else stopped(signum, end)
-    plan = _Plan(
-        command=list(command),
-        signum=signal.Signals(signum),
-        end=signal.Signals(end),
-        cwd=os.path.abspath(cwd or "."),
-        env=dict(os.environ if env is None else env),
-        times={
-            "seconds": seconds,
-            "rest": rest,
-            "patience": patience,
-            "settle": settle,
-        },
-        ready=ready,
-        follow=follow,
-        prepare=prepare,
-        then=list(then or ()),
-        copies=parallel > 1 and cwd is not None,
-        check=check or default,
-        progress=progress,
-    )
-    _look_first(plan)
-    report = plan.report()
+    reports = []
+    for signum in map(signal.Signals, signals):
+        default = killed if signum == signal.SIGKILL else stopped(signum, end)
+        plan = _Plan(
+            command=list(command),
+            signum=signum,
+            end=signal.Signals(end),
+            cwd=os.path.abspath(cwd or "."),
+            env=dict(os.environ if env is None else env),
+            seconds=seconds,
+            rest=rest,
+            patience=patience,
+            settle=settle,
+            ready=ready,
+            first=first,
+            only=only,
+            most=most,
+            seed=seed,
+            at=at,
+            follow=follow,
+            setup=setup,
+            prepare=tuple(prepare or ()),
+            then=tuple(then or ()),
+            copies=parallel > 1 and cwd is not None,
+            check=check or default,
+            progress=progress or (lambda *_: None),
+        )
+        _look_first(plan)
+        reports.append(_sweep(plan, parallel))
+    return reports
+
+
+def _sweep(plan: _Plan, parallel: int) -> Report:
+    """Try the points of a plan, so many at once."""
+    began, report = time.monotonic(), plan.report()
     with ExitStack() as stack:
         helpers = [stack.enter_context(_Helper()) for _ in range(parallel)]
         calls = _rehearse(plan, helpers[0])
-        points, report.missed = _points(calls, plan, first, only)
-        if at:
-            points = [_point_at(at, points, plan)]
-        elif most is not None and most < len(points):
-            report.seed = random.randrange(2**32) if seed is None else seed
-            drawn = random.Random(report.seed).sample(range(len(points)), most)
-            points = [points[n] for n in sorted(drawn)]
+        points, report.missed = _points(calls, plan)
+        if plan.at:
+            points = [_point_at(plan.at, points, plan)]
+        elif plan.most is not None and plan.most < len(points):
+            seed = random.randrange(2**32) if plan.seed is None else plan.seed
+            drawn = random.Random(seed).sample(range(len(points)), plan.most)
+            points, report.seed = [points[n] for n in sorted(drawn)], seed
         _try_all(plan, points, helpers, report)
     report.seconds = time.monotonic() - began
     return report
@@ -219,22 +241,31 @@ class _Plan:
     end: signal.Signals
     cwd: str
     env: dict[str, str]
-    times: dict[str, float]
+    seconds: float
+    rest: float
+    patience: float
+    settle: float
     ready: str
+    first: str
+    only: Sequence[str]
+    most: int | None
+    seed: int | None
+    at: str | None
     follow: bool
-    prepare: Prepare | None
-    then: list[str]
+    setup: Setup | None
+    prepare: tuple[str, ...]
+    then: tuple[str, ...]
     copies: bool
     check: Check
-    progress: Progress | None
+    progress: Progress
 
     def report(self) -> Report:
         """Return an empty report."""
-        again = f"every_syscall({self.command}, signum={int(self.signum)}, at='{{at}}')"
+        call = f"every_syscall({self.command}, signals=[{int(self.signum)}], at='"
         target = shlex.join(self.command)
-        return Report(target, (self.signum,), "system calls", again=again)
+        return Report(target, (self.signum,), "system calls", again=(call, "')"))
 
-    def job(self, folder: str, number: str) -> dict[str, Any]:
+    def job(self, folder: str, number: str) -> Job:
         """Return what a helper has to know for a run.
 
         Args:
@@ -257,23 +288,25 @@ class _Plan:
         else:
             strace += ["-y", "-T"]
         log, out = (os.path.join(folder, name) for name in ("log", "out"))
-        prepare = [] if callable(self.prepare) else list(self.prepare or ())
-        return {
-            **self.times,
-            "argv": [*strace, "-o", log, "--", *self.command],
-            "log": log,
-            "out": out,
-            "cwd": cwd,
-            "env": self.env,
-            "end": int(self.end),
-            "ready": self.ready,
-            "signum": int(self.signum),
-            "name": name,
-            "count": int(count or 0),
-            "after": number.endswith("+"),
-            "prepare": prepare,
-            "then": self.then if number else [],
-        }
+        return Job(
+            argv=(*strace, "-o", log, "--", *self.command),
+            log=log,
+            out=out,
+            cwd=cwd,
+            env=self.env,
+            seconds=self.seconds,
+            rest=self.rest,
+            patience=self.patience,
+            settle=self.settle,
+            ready=self.ready,
+            signum=int(self.signum),
+            end=int(self.end),
+            name=name,
+            count=int(count or 0),
+            after=number.endswith("+"),
+            prepare=self.prepare,
+            then=self.then if number else (),
+        )
 
 
 def _special(folder: str, names: list[str]) -> list[str]:
@@ -306,33 +339,35 @@ def _look_first(plan: _Plan) -> None:
 
 def _rehearse(plan: _Plan, helper: _Helper) -> list[Call]:
     """Run the program without injection; return its calls, or say why it can't be."""
-    helper.begin(plan, "")
-    result = helper.result()
-    calls = list(read_log(Path(helper.log).read_text(errors="replace")))
-    tail = "".join(f"; {line}" for line in result["output"].splitlines()[-1:])
+    for _ in range(TRIES):
+        helper.begin(plan, "")
+        result = helper.result()
+        calls = list(read_log(Path(helper.log).read_text(errors="replace")))
+        # strace gives its tracer 3 s to attach, too few on a very busy machine.
+        if calls or result.status != -signal.SIGALRM:
+            break
+    tail = "".join(f"; {line}" for line in result.output.splitlines()[-1:])
     if not calls:
         raise InjectionError(f"strace can't trace the program{tail}")
-    if result["hung"]:
-        stage = f"after {plan.end.name}" if result["sent"] else "and is never at rest"
-        hint = "" if result["sent"] else " (is there a text for `ready`?)"
+    if result.hung:
+        stage = f"after {plan.end.name}" if result.sent else "and is never at rest"
+        hint = "" if result.sent else " (is there a text for `ready`?)"
         raise InjectionError(f"without injection the program runs on {stage}{hint}")
-    if not result["sent"] and result["status"]:
+    if not result.sent and result.status:
         ended = _run_of(result, 0)
         raise InjectionError(f"without injection the program {ended}{tail}")
     return calls
 
 
-def _points(
-    calls: list[Call], plan: _Plan, first: str, only: Sequence[str]
-) -> tuple[list[Point], list[Point]]:
+def _points(calls: list[Call], plan: _Plan) -> tuple[list[Point], list[Point]]:
     """Return the points of a run in the order of its trace, and the impossible ones."""
-    begin = next((n for n, call in enumerate(calls) if first in call.text), None)
+    begin = next((n for n, call in enumerate(calls) if plan.first in call.text), None)
     if begin is None:
-        raise InjectionError(f"no call mentions {first!r}")
+        raise InjectionError(f"no call mentions {plan.first!r}")
     points: dict[str, Point] = {}
     impossible: dict[str, Point] = {}
     for call in calls[begin:]:
-        if (only and call.name not in only) or not call.nth:
+        if (plan.only and call.name not in plan.only) or not call.nth:
             continue
         unknown = call.name.startswith("syscall_0x")  # strace has no name for it
         beyond = unknown or call.nth > LAST_COUNT
@@ -401,8 +436,8 @@ def _try_all(
                 continue
             else:
                 report.missed.append(point)
-            if plan.progress:
-                plan.progress(len(points) - len(todo) - len(busy), len(points))
+            done = len(points) - len(todo) - len(busy)
+            plan.progress(f"system calls, {plan.signum.name}", done, len(points))
     report.tried.sort(key=lambda tried: order[tried.point.number])
     report.missed.sort(key=lambda point: order.get(point.number, -1))
 
@@ -410,29 +445,29 @@ def _try_all(
 def _tried(point: Point, helper: _Helper, check: Check) -> Tried | None:
     """Judge the run that a helper has made; return None if it missed the point."""
     result = helper.result()
-    arrivals = result["arrivals"]
-    if (result["void"] or not arrivals) and not result["hung"]:
+    arrivals = result.arrivals
+    if (result.void or not arrivals) and not result.hung:
         return None
-    run = _run_of(result, arrivals + bool(result["sent"]))
+    run = _run_of(result, arrivals + bool(result.sent))
 
     def with_then(run: Run) -> object:
         verdict = check(run)
-        if result["then"] and verdict is not False:
-            raise AssertionError(result["then"])
+        if result.then and verdict is not False:
+            raise AssertionError(result.then)
         return verdict
 
     return judge(point, run, with_then)
 
 
-def _run_of(result: dict[str, Any], delivered: int) -> Run:
-    status = result["status"]
-    how = HUNG if result["hung"] else "died" if status < 0 else "exited"
+def _run_of(result: Result, delivered: int) -> Run:
+    status = result.status
+    how = HUNG if result.hung else "died" if status < 0 else "exited"
     return Run(
         how,
         status=status,
         delivered=delivered,
-        left=result["left"],
-        output=result["output"],
+        left=result.left,
+        output=result.output,
     )
 
 
@@ -447,11 +482,8 @@ class _Helper:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fatal-signals-")
         self.log = os.path.join(self._folder.name, "log")
-        root = str(Path(__file__).resolve().parents[2])
-        name = traced.__name__
-        source = f"import sys; sys.path.insert(0, {root!r}); import {name} as it"
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", f"{source}; it.help_out()"],
+            helper(traced.__name__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is ours, and it ends with us
@@ -460,9 +492,9 @@ class _Helper:
     def begin(self, plan: _Plan, number: str) -> None:
         """Begin a run with the signal at a point, or with none."""
         assert self._process.stdin
-        if callable(plan.prepare):
-            plan.prepare()
-        line = json.dumps(plan.job(self._folder.name, number))
+        if plan.setup:
+            set_up(plan.setup)
+        line = plan.job(self._folder.name, number).to_json()
         with suppress(BrokenPipeError):  # result() says it
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
@@ -472,15 +504,17 @@ class _Helper:
         assert self._process.stdout
         return self._process.stdout.fileno()
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Result:
         """Return what came of the run."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
+            if self._process.wait() > 0:
+                raise RuntimeError("a helper process has failed, as it says above")
             raise InjectionError("a helper process has been killed")
-        result: dict[str, Any] = json.loads(line)
-        if "error" in result:
-            raise InjectionError(result["error"])
+        result = Result.from_json(line)
+        if result.error:
+            raise InjectionError(result.error)
         return result
 
     def __enter__(self) -> _Helper:

@@ -7,53 +7,44 @@ everything below it when the input does.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import select
 import shlex
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from ..processes.below import LAST_WAIT, end_all, reap
+from ..processes.linux import adopt_orphans, die_with_parent
+from ..processes.procfs import command_line, descendants, status, threads, turns
+from ..processes.start import start
+from .job import Job, Result
 from .trace import read_log
 
 HOLD = 0.05
 """Seconds for which ``strace`` holds a call as it returns.  Who sends a signal later
 than that, on a busy machine, notices it and tries again."""
 
-LAST_WAIT = 10.0
-"""Seconds; who is not dead so long after SIGKILL waits for a disk, or is beyond our
-rights."""
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
-
-
-def help_out() -> None:
+def main() -> None:
     """Be the helper: make a run for each line of standard input, until its end."""
-    import ctypes  # noqa: PLC0415 - the caller may have a Python without it
-
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     orders = b""
     try:
         while data := os.read(0, 1 << 16):
             orders += data
             if orders.endswith(b"\n"):
-                job, orders = json.loads(orders), b""
-                runner = _Runner(job, lambda: libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0))
-                answer = json.dumps(runner.run()).encode() + b"\n"
+                job, orders = Job.from_json(orders), b""
+                answer = _Runner(job).run().to_json().encode() + b"\n"
                 while answer:
                     answer = answer[os.write(1, answer) :]
     except (_Abandoned, BrokenPipeError):
         pass
     finally:
-        _end_all()
+        end_all()
 
 
 class _Abandoned(Exception):
@@ -64,8 +55,7 @@ class _Abandoned(Exception):
 class _Runner:
     """One run."""
 
-    job: dict[str, Any]
-    before_exec: Callable[[], object]
+    job: Job
     sent: float | None = None
     """When we told the program to stop, in seconds since the epoch."""
     shot: float | None = None
@@ -75,105 +65,109 @@ class _Runner:
     not_yet: float = 0.0
     """When we last saw that it had not returned."""
     deadline: float = 0.0
+    ready: float | None = None
+    """When we first saw the text in the output after which the program is at rest."""
     threads: set[int] = field(default_factory=set)
     """The program's own, as the trace names them."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Result:
         """Make the run, and return what came of it."""
         job = self.job
-        for file in (job["log"], job["out"]):
+        for file in (job.log, job.out):
             Path(file).write_bytes(b"")
-        if job["prepare"] and (wrong := self._aside("prepare")):
-            return {"error": wrong}
-        pid = self._start(job["argv"])
+        if job.prepare and (wrong := self._aside("prepare", job.prepare)):
+            return Result(wrong)
+        try:
+            pid = self._start(job.argv)
+        except OSError as error:
+            return Result(f"{error.filename}: {error.strerror}")
         hung = self._drive(pid)
         if hung:
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         left = 0 if hung else self._settle()
-        _end_all(job["argv"], LAST_WAIT)  # it has the end of the log to write
-        output = Path(job["out"]).read_text(errors="replace")
+        # It has the end of the log to write.
+        end_all(partial(_is_tracer, argv=job.argv), LAST_WAIT)
+        output = Path(job.out).read_text(errors="replace")
         arrivals = self._arrivals()
-        return {
-            "status": os.waitstatus_to_exitcode(status),
-            "hung": hung,
-            "sent": self.sent,
-            "left": left,
-            "output": output,
-            "arrivals": len(arrivals),
-            "void": self.late or any(self._hidden(*arrival) for arrival in arrivals),
-            "then": self._aside("then") if job["then"] and not hung else "",
-        }
+        return Result(
+            status=os.waitstatus_to_exitcode(status),
+            hung=hung,
+            sent=self.sent,
+            left=left,
+            output=output,
+            arrivals=len(arrivals),
+            void=self.late or any(self._hidden(*arrival) for arrival in arrivals),
+            then=self._aside("then", job.then) if job.then and not hung else "",
+        )
 
-    def _start(self, argv: list[str]) -> int:
-        """Start a command in a session of its own, with default signals."""
-        pid = os.fork()
-        self.deadline = time.monotonic() + self.job["seconds"]
-        if pid:
-            return pid
+    def _start(self, argv: Sequence[str]) -> int:
+        """Start a command; its output goes into a file."""
+        self.deadline = time.monotonic() + self.job.seconds
+        # A file: no pipe that fills, and no reader that has to keep up.
+        out = os.open(self.job.out, os.O_WRONLY | os.O_APPEND)
         try:
-            self.before_exec()
-            os.setsid()
-            os.chdir(self.job["cwd"])
-            # A file: no pipe that fills, and no reader that has to keep up.
-            out = os.open(self.job["out"], os.O_WRONLY | os.O_APPEND)
-            null = os.open(os.devnull, os.O_RDONLY)
-            for fd, stream in ((null, 0), (out, 1), (out, 2)):
-                os.dup2(fd, stream)
-            for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-                signal.signal(signum, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            os.execvpe(argv[0], argv, self.job["env"])
-        except OSError as error:
-            os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+            return start(
+                argv,
+                {1: out, 2: out},
+                env=self.job.env,
+                cwd=self.job.cwd,
+                first=die_with_parent,
+            )
         finally:
-            os._exit(127)
+            os.close(out)
 
-    def _aside(self, kind: str) -> str:
+    def _aside(self, kind: str, argv: Sequence[str]) -> str:
         """Run a command beside the program's; return what is wrong, or nothing."""
-        pid = self._start(self.job[kind])
-        words = f"`{kind}` {shlex.join(self.job[kind])}"
+        words = f"`{kind}` {shlex.join(argv)}"
+        try:
+            pid = self._start(argv)
+        except OSError as error:
+            return f"{words}: {error.strerror}"
         while not (ended := _ended(pid, 1.0)) and time.monotonic() < self.deadline:
             pass
         if not ended:
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        _end_all()
-        tail = Path(self.job["out"]).read_text(errors="replace").splitlines()[-1:]
+        end_all()
+        tail = Path(self.job.out).read_text(errors="replace").splitlines()[-1:]
         if not ended:
             return f"{words} hung"
         return f"{words} ended with {code}: {''.join(tail)}" if code else ""
 
     def _drive(self, pid: int) -> bool:
         """Tell the program to stop when that is due; return whether it hung."""
-        rest, left_alone = self.job["rest"], False
+        rest, begun, left_alone = self.job.rest, False, False
         program, everything = _Calm([pid]), _Calm()
         self.threads = program.threads
         while not self._watch(pid, rest / 10):
             now = time.monotonic()
             if now > self.deadline:
                 return True
+            begun = begun or _has_begun(pid)
+            if not begun:
+                continue
             if left_alone:
-                if everything.lasted(now) > self.job["patience"]:
+                if everything.lasted(now) > self.job.patience:
                     return True
             elif max(program.lasted(now), self._ready(now)) >= rest:
                 # The one rule: a stop that has arrived and is lost must not be hidden
                 # by one of ours.
                 if self.threads.isdisjoint(thread for thread, _ in self._arrivals()):
                     self.sent = time.time()
-                    os.kill(pid, self.job["end"])
+                    os.kill(pid, self.job.end)
                 left_alone = True
         return False
 
     def _watch(self, pid: int, seconds: float) -> bool:
         """Wait for the program's end, but only so long, and send what is due."""
-        if not self.job["after"] or self.shot:
+        if not self.job.after or self.shot:
             return _ended(pid, seconds)
         until = time.monotonic() + seconds
         while (now := time.monotonic()) < until:
             if self._returned():
                 self.shot = time.time()
-                os.kill(pid, self.job["signum"])
+                os.kill(pid, self.job.signum)
                 self.late = time.monotonic() > self.not_yet + HOLD
                 return False
             self.not_yet = now
@@ -183,26 +177,26 @@ class _Runner:
 
     def _returned(self) -> bool:
         """Return whether the call at which the program is held has returned."""
-        log = Path(self.job["log"]).read_text(errors="replace")
+        log = Path(self.job.log).read_text(errors="replace")
         calls = list(read_log(log[: log.rfind("\n") + 1]))
-        return bool(calls) and calls[-1].nth >= int(self.job["count"])
+        return bool(calls) and calls[-1].nth >= self.job.count
 
     def _ready(self, now: float) -> float:
         """Return for how long the output has had the text in it."""
-        text = self.job["ready"]
-        if not text or text not in Path(self.job["out"]).read_text(errors="replace"):
+        text = self.job.ready
+        if not text or text not in Path(self.job.out).read_text(errors="replace"):
             return 0.0
-        self.job.setdefault("since", now)
-        return now - float(self.job["since"])
+        self.ready = self.ready or now
+        return now - self.ready
 
     def _arrivals(self) -> list[tuple[int, float]]:
         """Return the threads at which the signal has been injected, and when."""
-        if self.job["after"]:
+        if self.job.after:
             return [(0, self.shot)] if self.shot else []
         # As the call is entered, not as it returns: with the signal blocked, it may
         # wait with the signal pending, and that is a stop which is lost.
-        point = self.job["name"], self.job["count"]
-        log = Path(self.job["log"]).read_text(errors="replace")
+        point = self.job.name, self.job.count
+        log = Path(self.job.log).read_text(errors="replace")
         return [
             (call.thread, call.at)
             for call in read_log(log)
@@ -219,10 +213,14 @@ class _Runner:
 
     def _settle(self) -> int:
         """Return how many processes are left, when they have had their time to end."""
-        deadline = time.monotonic() + self.job["settle"]
+        deadline = time.monotonic() + self.job.settle
         while True:
-            _reap()
-            left = [pid for pid in _below() if not _is_tracer(pid, self.job["argv"])]
+            reap()
+            left = [
+                pid
+                for pid in descendants(os.getpid())
+                if not _is_tracer(pid, self.job.argv)
+            ]
             if not left or time.monotonic() > deadline:
                 return len(left)
             if select.select([0], [], [], 0.01)[0]:
@@ -246,26 +244,13 @@ class _Calm:
     def lasted(self, now: float) -> float:
         """Return for how many seconds they have slept without waking once."""
         seen: dict[int, tuple[str, ...]] = {}
-        for pid in self._pids or _below():
-            seen |= _threads(pid)
+        for pid in self._pids or descendants(os.getpid()):
+            seen |= {n: turns(f"{pid}/task/{n}") for n in threads(pid)}
         self.threads |= set(seen)
-        asleep = all(state in "SZ" for state, *_ in seen.values())
+        asleep = all(turn[:1] and turn[0][0] in "SZ" for turn in seen.values())
         if not asleep or not seen or seen != self._last:
             self._last, self._since = seen, now
         return now - self._since
-
-
-FIELDS = re.compile(r"^(?:State|\w*voluntary_ctxt_switches):\s+(\w+)", re.MULTILINE)
-
-
-def _threads(pid: int) -> dict[int, tuple[str, ...]]:
-    """Return for each thread its state, and how often it has been switched."""
-    found = {}
-    with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            status = Path(f"/proc/{pid}/task/{thread}/status").read_text()
-            found[int(thread)] = tuple(FIELDS.findall(status))
-    return found
 
 
 def _ended(pid: int, seconds: float) -> bool:
@@ -280,44 +265,15 @@ def _ended(pid: int, seconds: float) -> bool:
     return fd in ready
 
 
-def _below() -> list[int]:
-    """Return the pids of all processes below us; ``strace`` is one of them."""
-    parents = {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            # The name in parentheses may hold spaces and parentheses itself.
-            stat = Path("/proc", entry, "stat").read_text(errors="replace")
-            parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
-    found = [os.getpid()]
-    for pid in found:
-        found.extend(child for child, parent in parents.items() if parent == pid)
-    return found[1:]
+def _has_begun(pid: int) -> bool:
+    """Return whether the program has been executed, and is traced.
+
+    Until then ``strace`` is in its place: it has forked the tracer off, sleeps until
+    that has attached, which takes long on a busy machine, and executes the program.
+    """
+    tracer = int(status(pid).get("TracerPid", "0"))
+    return bool(tracer) and command_line(pid) != command_line(tracer)
 
 
 def _is_tracer(pid: int, argv: Sequence[str]) -> bool:
-    with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return words == b"".join(os.fsencode(word) + b"\0" for word in argv)
-    return False
-
-
-def _reap() -> None:
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _end_all(argv: Sequence[str] = (), patience: float = 0.0) -> None:
-    """Kill everything below us; ``strace`` has ``patience`` to end by itself."""
-    now = time.monotonic()
-    late, too_late = now + patience, now + patience + LAST_WAIT
-    while time.monotonic() < too_late:
-        _reap()
-        found = _below()
-        if not found:
-            return
-        for pid in found:
-            if time.monotonic() > late or not _is_tracer(pid, argv):
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-        time.sleep(0.002)
+    return command_line(pid) == [*argv]

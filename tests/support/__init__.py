@@ -9,10 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from blocks.clocks import FATAL, SETTLE
+from fatal_signals.processes.clocks import FATAL, SETTLE
 
 ROOT = Path(__file__).resolve().parents[2]
 """The top of the project."""
+
+PATH = ":".join(
+    str(ROOT / part)
+    for part in ("", "reference", "docs/machinery", "tests", "tests/programs")
+)
+"""Where Python finds what we import, for programs that run by themselves."""
 
 HANG = 3.0
 """Seconds after which a block hangs, on pages that are made to hang."""
@@ -20,7 +26,23 @@ HANG = 3.0
 BARE = {"PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """The environment of a pytest inside a test: plugins take a fifth of its start."""
 
-__all__ = ["BARE", "FATAL", "HANG", "ROOT", "SETTLE", "own_tmp_path"]
+__all__ = [
+    "BARE",
+    "FATAL",
+    "HANG",
+    "PATH",
+    "ROOT",
+    "SETTLE",
+    "file_of_tests",
+    "own_tmp_path",
+]
+
+
+def file_of_tests(name: str) -> Path:
+    """Return a file of tests, in whichever room it is."""
+    for found in (ROOT / "tests").rglob(f"{name}.py"):
+        return found
+    raise FileNotFoundError(f"no {name}.py in tests/")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from blocks import console
+from blocks.kinds import Kind
 from blocks.page import Block, BlockFailure, Page
 
 from . import HANG, ROOT
@@ -24,7 +25,7 @@ PAGES = sorted(p for p in (ROOT / "docs/avoid").glob("*.rst") if p.stem != "inde
 
 def pairs(blocks: list[Block]) -> dict[str, str]:
     """Return each wrong program of a page with its cure, by their captions."""
-    files = [block.caption for block in blocks if block.kind == "file"]
+    files = [block.caption for block in blocks if block.kind == Kind.FILE]
     names = [name.removesuffix("_cured.py") for name in files if "_cured." in name]
     return {f"{name}.py": f"{name}_cured.py" for name in names}
 
@@ -40,7 +41,7 @@ def sessions(blocks: list[Block], program: str) -> list[Block]:
     return [
         block
         for block in blocks
-        if block.kind == "console"
+        if block.kind == Kind.CONSOLE
         and any(_names(program, command) for command in commands(block))
     ]
 
@@ -79,7 +80,7 @@ def undetected(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = blocks_of(path)
     found = []
     for wrong, cured in pairs(original).items():
-        texts = {b.caption: b.text for b in original if b.kind == "file"}
+        texts = {b.caption: b.text for b in original if b.kind == Kind.FILE}
         other = {wrong: texts[cured], cured: texts[wrong]}
         blocks = [
             replace(b, text=other[b.caption]) if b.caption in other else replace(b)

@@ -13,10 +13,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from fatal_signals.processes.keeper import Ended
+from fatal_signals.processes.procfs import name, runs
 
 from . import FATAL, SETTLE, procfs
 from .program import MODULES, Program
@@ -98,9 +100,8 @@ def pid_in(line: str) -> int:
 def guard_of(pid: int) -> int:
     """Return the pid of a boss's guard that is at work; 0 if there is none."""
     for one in procfs.children(pid):
-        with suppress(OSError):  # gone
-            if Path(f"/proc/{one}/comm").read_text() == "guard\n":
-                return one
+        if name(one) == "guard":
+            return one
     return 0
 
 
@@ -132,24 +133,21 @@ def values(output: str, message: str, key: str) -> list[str]:
 
 def runs_within_settle(pid: int) -> bool:
     """Return whether a process gets the processor at all while we wait ``SETTLE``."""
-
-    def turns() -> str:  # not the time: that of the last turn may be added late
-        return Path(f"/proc/{pid}/schedstat").read_text().split()[2]
-
-    before = turns()
+    before = runs(pid)  # not the time: that of the last turn may be added late
     time.sleep(SETTLE)
-    return turns() != before
+    return runs(pid) != before
 
 
 STEP = """
 import os, signal, sys
 import boss
+import boss_supervisor
 from boss import Boss, Event, State
 
 file, state, event, stop_at, fire_at, how = sys.argv[1:7]
 deaths = int(sys.argv[7])
-boss.BACKOFF_FIRST = float(sys.argv[8])
-boss.BACKOFF_CAP = 2 * boss.BACKOFF_FIRST
+boss_supervisor.BACKOFF_FIRST = float(sys.argv[8])
+boss_supervisor.BACKOFF_CAP = 2 * boss_supervisor.BACKOFF_FIRST
 
 
 def caught(pid):
@@ -161,14 +159,14 @@ def caught(pid):
 class Watched(Boss):
     fired = False
 
-    def _start(self, entry):
-        super()._start(entry)
+    def start(self, entry):
+        super().start(entry)
         while "stubborn" in entry.child.command and not caught(entry.pid):
             pass
 
-    def _fire(self, entry, what):
+    def fire(self, entry, what):
         before = entry.state
-        super()._fire(entry, what)
+        super().fire(entry, what)
         moved = f"{entry.child.name} {entry.state.name}"
         line = f"{before.name} {what.name} {entry.state.name}"
         os.write(1, f"moved {entry.child.name} {line}\\n".encode())
@@ -178,7 +176,7 @@ class Watched(Boss):
             os.kill(entry.pid, signal.SIGKILL)
         if moved == fire_at and entry.deaths >= deaths and not self.fired:
             self.fired = True
-            it = next(one for one in self._entries if one.child.name == "it")
+            it = next(one for one in self.entries if one.child.name == "it")
             assert it.state.name == state, (it.state, state)
             os.write(1, b"fire\\n")
             if how == "die":
@@ -186,9 +184,39 @@ class Watched(Boss):
             elif how == "signal":
                 signal.raise_signal(signal.SIGTERM)
             elif how == "call":
-                self._fire(it, Event[event])
+                self.fire(it, Event[event])
 
 
-Watched(*boss.load(file)).run()
+Watched(boss.load(file)).run()
 """
 """Brings the child ``it`` into a state by a real route, and fires an event at it."""
+
+
+def died_of(ended: Ended, signum: int) -> bool:
+    """Return whether the boss died of a signal and left nothing behind."""
+    assert ended.left == []
+    return ended.code == -signum
+
+
+def read_until(program: Program, *texts: str) -> list[str]:
+    """Read until there has been a line with each text, in any order; return them."""
+    found: dict[str, str] = {}
+    while len(found) < len(texts):
+        line = program.read_line()
+        found |= {text: line for text in texts if text in line}
+    return [found[text] for text in texts]
+
+
+def freeze(program: Program) -> None:
+    """Stop a boss that waits: what comes now, it finds together, in one look."""
+    procfs.asleep(program.pid)
+    program.send(signal.SIGSTOP)
+    procfs.until(lambda: procfs.state(program.pid) == "T", "a frozen boss")
+
+
+def kill_together(program: Program, pids: list[int]) -> None:
+    """Kill children of a frozen boss; return when all are dead, and none reaped."""
+    freeze(program)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    procfs.until(lambda: {procfs.state(pid) for pid in pids} == {"Z"}, "zombies")

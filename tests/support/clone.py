@@ -13,6 +13,15 @@ from pathlib import Path
 
 from . import BARE, FATAL, HANG, ROOT, own_tmp_path
 
+PARTS = (
+    "docs/_static",
+    "docs/_templates",
+    "docs/machinery",
+    "fatal_signals",
+    "reference",
+)
+"""Folders of the project without which no page runs."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -27,11 +36,10 @@ def make(folder: Path, pages: Iterable[Path]) -> None:
     """Copy the engine, the modules and these pages into an empty folder."""
     ignore = shutil.ignore_patterns("__pycache__")
     (folder / "docs").mkdir(parents=True)
-    tables = [f"docs/{file.name}" for file in (ROOT / "docs").glob("*.py")]
-    for name in ("conf.py", "pyproject.toml", "docs/python.inv", *tables):
+    for name in ("conf.py", "pyproject.toml", "docs/conftest.py"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("docs/blocks", "docs/_static", "docs/_templates", "reference"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in PARTS:
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore, symlinks=True)
     (folder / "docs" / "index.rst").write_text("Pages\n=====\n")
     for page in pages:
         shutil.copy(page, folder / "docs" / page.name)

@@ -1,6 +1,6 @@
 """Whole programs that get a signal at every system call, and the boss as one of them.
 
-``python -m support.killed`` in ``tests/`` (with ``docs`` on the path) tries all of the
+``python -m support.killed`` in ``tests/`` (with the top on the path) tries all of the
 boss's points with SIGTERM, SIGINT and SIGKILL, which takes some minutes; a first
 argument is the interpreter to run the boss in.
 """
@@ -12,12 +12,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fatal_signals.inject.run import Check, Report, Run
+from fatal_signals.inject.run import Check, Progress, Report, Run
 from fatal_signals.inject.syscalls import every_syscall
 
 from . import FATAL, SETTLE
@@ -97,9 +96,9 @@ def sweep_boss(
     settle: float = FATAL,
     only: tuple[str, ...] = (),
     most: int | None = None,
-    at: str = "",
+    at: str | None = None,
     parallel: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Run a boss with three children, with a signal at each call from its own first.
 
@@ -120,12 +119,12 @@ def sweep_boss(
     file = write_family(folder)
     kills = signum == signal.SIGKILL
     command = [python, str(boss), file.name]
-    return every_syscall(
+    (report,) = every_syscall(
         command,
         nothing_outlives if kills else boss_dies_well(signum),
         cwd=folder,
         then=[python, "-c", START_AGAIN, *command] if kills else None,
-        signum=signum,
+        signals=[signum],
         end=signal.SIGTERM if kills else signum,
         env=environment(),
         seconds=FATAL,
@@ -139,6 +138,7 @@ def sweep_boss(
         parallel=parallel,
         progress=progress,
     )
+    return report
 
 
 def main() -> int:

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from blocks.clocks import GLANCE
 from blocks.skips import OTHER_MACHINE
+
+from fatal_signals.processes.clocks import GLANCE
 
 from .program import Program
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from blocks.keeper import Ended, Kept
+from fatal_signals.processes.keeper import Ended, Kept
 
 from . import FATAL, ROOT, SETTLE
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from . import FATAL, ROOT, procfs
+from . import FATAL, ROOT, companions, procfs
 from .pages import files_of
 from .program import MODULES, Program
 
@@ -78,8 +78,7 @@ class System:
         self.run = self.folder / "run"
         for name, text in files_of(PAGE).items():
             (self.folder / name).write_text(text)
-        for name in ("boss.py", "restart_check.py"):
-            shutil.copy(MODULES / name, self.folder)
+        companions.copy("boss", self.folder, MODULES)
         toml = self.folder / "system.toml"
         text = toml.read_text()
         for old, new in (edits or {}).items():

@@ -36,9 +36,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blocks.keeper import Ended, Kept, processes
+from fatal_signals.processes.keeper import Ended, Kept
+from fatal_signals.processes.procfs import descriptors, memory, processes
 
-from . import FATAL, SETTLE
+from . import FATAL, SETTLE, companions
 from .bosses import SHORT_GRACE, child, child_program, pid_in
 from .procfs import asleep, signals, until
 from .program import MODULES, environment
@@ -329,17 +330,15 @@ class Churned:
     def look(self) -> Sample:
         """Look for zombies, and return what the boss uses; OSError if it has ended."""
         now = time.monotonic()
-        dead = {p for p, row in processes().items() if row[:2] == (self.pid, "Z")}
+        table = processes().items()
+        dead = {p for p, it in table if (it.parent, it.state) == (self.pid, "Z")}
         since = {pid: self._dead_since.get(pid, now) for pid in dead}
         for pid in sorted(dead):
             if now - since[pid] > self._soak.linger:
                 self._row.zombies.append(f"pid {pid} of the boss {self.pid}")
                 since[pid] = math.inf  # once is enough
         self._dead_since = since
-        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
-        memory = dict(re.findall(r"^(Pss|Pss_Anon): +(\d+) kB", text, re.MULTILINE))
-        descriptors = len(os.listdir(f"/proc/{self.pid}/fd"))
-        return Sample(descriptors, int(memory["Pss"]), int(memory["Pss_Anon"]))
+        return Sample(len(descriptors(self.pid)), *memory(self.pid))
 
     def stop(self) -> None:
         """Stop the boss, and see that it ends as it should and leaves nothing."""
@@ -503,13 +502,9 @@ class Soak:
         samples: list[Sample],
     ) -> None:
         """Start a boss, let its children die for these seconds, and stop it."""
-        text = (self._modules / "boss.py").read_text()
-        for old, new in FASTER.items():
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        file = folder / "boss.py"
-        file.write_text(text)
-        boss = Churned(folder, file, row, chance, self)
+        companions.copy("boss", folder, self._modules)
+        companions.edit("boss", folder, FASTER)
+        boss = Churned(folder, folder / "boss.py", row, chance, self)
         try:
             boss.wait_until_it_hears()
             if seconds == math.inf:
@@ -559,7 +554,5 @@ def storm(kept: Kept, chance: random.Random) -> list[signal.Signals]:
 
 def parent(pid: int) -> int:
     """Return the parent of a process; 0 when there is no such process."""
-    with suppress(OSError):
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        return int(text.rpartition(")")[2].split()[1])
-    return 0
+    row = processes().get(pid)
+    return row.parent if row else 0

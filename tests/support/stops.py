@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from fatal_signals.processes.procfs import open_flags
 
 from .procfs import descriptors, signals
 from .program import Program
@@ -142,14 +143,6 @@ def look(program: Program, word: str, *then: int) -> Look:
     for signum in (*then, signal.SIGUSR1):
         program.send(signum)
     return seen
-
-
-def open_flags(pid: int, fd: int) -> int:
-    """Return the flags with which a process holds a descriptor."""
-    text = Path(f"/proc/{pid}/fdinfo/{fd}").read_text()
-    found = re.search(r"^flags:\s*([0-7]+)", text, re.MULTILINE)
-    assert found is not None
-    return int(found[1], 8)
 
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))

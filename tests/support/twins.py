@@ -2,8 +2,8 @@
 
 A module's docstring lists its promises as ``name: sentence``.  The module's test file
 has a test of that name for each, and ``tests/twins/MODULE.toml`` has a table of that
-name with an edit that breaks the promise.  The proof of a test is that it fails for the
-twin.
+name with an edit that breaks the promise, in whichever of the module's parts.  The
+proof of a test is that it fails for the twin.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import BARE, FATAL, ROOT, own_tmp_path
+from .companions import BESIDE, copy, edit
 
+TEST = re.compile(r"^def test_(\w+)", re.MULTILINE)
 PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
 
 
@@ -26,8 +28,8 @@ PROMISE = re.compile(r"^``(?P<name>[a-z_0-9]+)``: ", re.MULTILINE)
 class Twin:
     """One edit that breaks one promise.
 
-    A twin's table in the TOML file holds ``old`` and ``new``: text of the module that
-    occurs exactly once, and what stands there instead.
+    A twin's table in the TOML file holds ``old`` and ``new``: text that occurs exactly
+    once in the module's parts, and what stands there instead.
     """
 
     module: str
@@ -35,18 +37,16 @@ class Twin:
     old: str
     new: str
 
-    def edited(self, text: str) -> str:
-        """Return the module's text with the promise broken."""
-        assert text.count(self.old) == 1, f"{self}: not exactly once there"
-        return text.replace(self.old, self.new)
+    def write(self, folder: Path) -> Path:
+        """Write the broken module, and its sound neighbors, into ``folder``.
 
-    def write(self, folder: Path) -> None:
-        """Write the broken module, and its sound neighbors, into ``folder``."""
-        for file in (ROOT / "reference").glob("*.py"):
-            text = file.read_text()
-            if file.stem == self.module:
-                text = self.edited(text)
-            (folder / file.name).write_text(text)
+        Returns:
+            The file that was changed.
+        """
+        for name in BESIDE:
+            copy(name, folder)
+        (part,) = edit(self.module, folder, {self.old: self.new})
+        return folder / f"{part}.py"
 
 
 def promises(module: str) -> list[str]:
@@ -65,18 +65,32 @@ def twins(module: str) -> list[Twin]:
     return [Twin(module, promise, **edit) for promise, edit in tables.items()]
 
 
+def files(module: str) -> list[Path]:
+    """Return the files with the tests of a module's promises."""
+    room = ROOT / "tests" / "modules"
+    found = [room / f"test_{module}.py", *sorted(room.glob(f"test_{module}_*.py"))]
+    begins = tuple(f"{promise}_" for promise in promises(module))
+    return [
+        file
+        for file in found
+        if any(f"{name}_".startswith(begins) for name in TEST.findall(file.read_text()))
+    ]
+
+
 def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], str]:
     """Run one promise's test against the modules in ``folder``.
 
     Returns:
         The names of the tests that failed, and the report.
     """
+    test = f"def test_{promise}"
+    with_it = [file for file in files(module) if test in file.read_text()]
     with own_tmp_path() as basetemp:
         run = subprocess.run(
             [
                 sys.executable,
                 *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
-                *(basetemp, f"{ROOT}/tests/test_{module}.py", "-k", f"test_{promise}"),
+                *(basetemp, *map(str, with_it), "-k", f"test_{promise}"),
             ],
             env={**os.environ, **BARE, "MODULES_UNDER_TEST": str(folder)},
             cwd=ROOT,

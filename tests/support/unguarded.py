@@ -1,6 +1,6 @@
 """A boss and its guard, killed at once, at every system call of the boss.
 
-``python -m support.unguarded`` in ``tests/`` (with ``docs`` on the path) tries all
+``python -m support.unguarded`` in ``tests/`` (with the top on the path) tries all
 points, which takes some minutes.  A first argument is the interpreter to run the boss
 in, a second one how many points to draw.
 
@@ -30,17 +30,21 @@ from .program import Program
 
 WITHOUT_GUARD = """
 import os, signal, sys
-import boss
+import boss, restart_check
 
-boss.restart_check.Run._watch = lambda *_: os._exit(0)
-wait = boss.Boss._wait
+class Unguarded(restart_check.Run):
+    def watch(self, us):
+        os._exit(0)
 
-def stop_and_wait(self, wakeup):
-    if not self._unstarted and not self._stopping:
-        os.kill(os.getpid(), signal.SIGTERM)
-    wait(self, wakeup)
+class Stops(boss.Boss):
+    run_class = Unguarded
 
-boss.Boss._wait = stop_and_wait
+    def wait(self, wakeup):
+        if {entry.state for entry in self.entries} == {boss.State.RUNNING}:
+            os.kill(os.getpid(), signal.SIGTERM)
+        super().wait(wakeup)
+
+boss.Boss = Stops
 sys.exit(boss.main(sys.argv[1:]))
 """
 """A boss whose guard ends at once; when all its children run it stops by itself."""
