@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from .procfs import descendants, describe, processes
+from .procfs import descendants, describe, own_children
 
 LULL = 0.002
 """Seconds between two looks at what can't be waited for: whoever is not our child."""
@@ -50,8 +50,8 @@ def reap() -> bool:
 
 def reap_all_but(leader: int) -> None:
     """Reap every dead child but one, whose pid has to stay valid."""
-    for pid, row in processes().items():
-        if row.parent == os.getpid() and row.state == "Z" and pid != leader:
+    for pid in own_children():
+        if pid != leader:
             os.waitpid(pid, os.WNOHANG)
 
 

@@ -30,13 +30,11 @@ def watch(leader: int, wakeup: int, deadline: float) -> bool:
     pidfd = os.pidfd_open(leader)
     while (remaining := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select([0, wakeup, pidfd], [], [], remaining)
+        if pidfd in ready or 0 in ready:  # 0: who started us has closed us, or is gone
+            return False
         if wakeup in ready:
             os.read(wakeup, 4096)
             reap_all_but(leader)
-        if pidfd in ready:
-            return False
-        if 0 in ready:  # whoever started us has closed us, or is gone
-            return False
     return True
 
 

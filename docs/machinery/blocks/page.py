@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import console
 from .kinds import Kind
-from .lines import complaints, marked, write_instrumented
+from .lines import NEVER, complaints, marked, write_instrumented
 from .session import Session, SessionFailure
 
 HANDBOOK = Path(__file__).resolve().parents[3]
@@ -190,12 +190,14 @@ class Page:
         """Which lines run; the whole page runs a second time to tell."""
         return Trace.of(self.path, self.blocks)
 
-    def run_all(self) -> None:
-        """Run everything, whatever fails."""
+    def run_until(self, enough: Callable[[], bool]) -> None:
+        """Run one block after the other, whatever fails, until there is enough."""
         for block in self.blocks:
-            if block.kind in RUNNERS:
+            if block.kind in RUNNERS and not block.skip:
                 with suppress(BlockFailure):
                     self.run(block)
+                if enough():
+                    return
 
     def close(self) -> None:
         """End the interpreter and remove the folder."""
@@ -224,7 +226,8 @@ class Trace:
         """Run a whole page a second time, with programs that note their lines.
 
         What the reader sees was compared in the first run, with the programs as they
-        are; here nothing is compared.
+        are; here nothing is compared.  When each line has run the rest can tell us
+        nothing, unless there are lines that must not run.
         """
         copies = [
             replace(block, result=None)
@@ -233,8 +236,8 @@ class Trace:
             for block in blocks
         ]
         page = Page(path, copies, traced=True)
-        try:
-            page.run_all()
+
+        def trace() -> Trace:
             files = {f.name: marked(f.read_bytes()) for f in page.lines.iterdir()}
             failed = {
                 block.line: str(block.result)
@@ -242,8 +245,22 @@ class Trace:
                 if isinstance(block.result, BlockFailure)
             }
             return cls(page.ran, files, failed)
+
+        forbidden = any(NEVER in block.text for block in copies)
+        try:
+            page.run_until(lambda: not forbidden and trace().is_whole(copies))
+            return trace()
         finally:
             page.close()
+
+    def is_whole(self, blocks: Iterable[Block]) -> bool:
+        """Return whether all lines have run that have to, and all included modules."""
+        return all(
+            bool(self.files.get(Path(block.text).name))
+            if block.kind == Kind.INCLUDED and block.text.endswith(".py")
+            else not self.complaints(block)
+            for block in blocks
+        )
 
     def complaints(self, block: Block) -> list[str]:
         """Say which Python lines of a block should have run and did not."""
