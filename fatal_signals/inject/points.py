@@ -35,6 +35,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
+from ..processes.forks import REST, Finished, Forks, Planned, Running, apart, sleeps
+from ..processes.procfs import turns
 from .arrival import (
     PROBE,
     Conceivable,
@@ -49,7 +51,6 @@ from .arrival import (
 from .child import Account, live, probe
 from .errors import InjectionError
 from .library import is_library
-from .nursery import REST, Born, Child, Nursery, Order, apart, status_of
 from .run import (
     HUNG,
     SECONDS,
@@ -122,7 +123,7 @@ class Trial(NamedTuple):
     make: Callable[[memoryview[int]], Tracer]
     signals: int
     """How many signals are sent."""
-    beside: Callable[[Nursery, Child], None] | None = None
+    beside: Callable[[Forks, Running], None] | None = None
 
 
 class Course:
@@ -303,8 +304,8 @@ def every_point(
     name = name or getattr(function, "__qualname__", repr(function))
 
     def work(leash: int, tell: Callable[[object], None]) -> object:
-        nursery = Nursery(seconds, leash)
-        explorer = _Explorer(function, seconds, nursery, tell)
+        forks = Forks(seconds, leash)
+        explorer = _Explorer(function, seconds, forks, tell)
         try:
             # A child that the callable forks is not traced: it would count for us.  In
             # time, before the hooks of others run in it: those are called in the order
@@ -317,10 +318,10 @@ def every_point(
             how: Any = {"check": check, "seed": seed, "at": at, "name": name}
             return [explorer.sweep(course, it, **how) for it in wanted], _known
         finally:
-            nursery.close()
+            forks.close()
 
     told = progress or (lambda *_: None)
-    reports, known = apart(work, lambda it: told(*it))
+    reports, known = apart(work, lambda it: told(*it), InjectionError)
     _known.update(known)
     if at is not None and not any(it.tried or it.missed for it in reports):
         raise InjectionError(f"there is no point {at} in these sweeps")
@@ -334,12 +335,12 @@ class _Explorer:
         self,
         function: Callable[[], object],
         seconds: float,
-        nursery: Nursery,
+        forks: Forks,
         tell: Callable[[object], None],
     ) -> None:
         self._function = function
         self._seconds = seconds
-        self._nursery = nursery
+        self._forks = forks
         self._tell = tell
         self._told = 0.0
 
@@ -347,8 +348,8 @@ class _Explorer:
 
     def explore(self, kinds: Iterable[str]) -> Course:
         """Return the course, with what the sweeps need to know of it."""
-        born, course = self._dry_run()
-        if _is_clean(born):
+        ended, course = self._dry_run()
+        if _is_clean(ended):
             # Once in the process that all are forked from: what is imported or cached
             # at the first call is no part of the course.
             with suppress(BaseException):
@@ -369,28 +370,28 @@ class _Explorer:
             courses.append(self._dry_run()[1])
         return max(courses, key=lambda it: it.length)
 
-    def _dry_run(self) -> tuple[Born, Course]:
+    def _dry_run(self) -> tuple[Finished, Course]:
         """Run it without a signal, up to the end or until it waits for one."""
         resting: list[int] = []
         watch = partial(_watch, resting)
         bounded = partial(Recorder, until=BOUND + 1, enough=lambda _: os._exit(0))
-        born = self._nursery.one(Order(0, partial(self._live, bounded), watch))
-        if born.instructions > BOUND:
+        ended = self._forks.one(Planned(0, partial(self._live, bounded), watch))
+        if ended.shared[Slot.INSTRUCTIONS] > BOUND:
             raise InjectionError(
                 f"the callable executes more than {BOUND} instructions: try a smaller"
                 " part of it"
             )
-        if born.report and not resting:
-            account: Account = pickle.loads(born.report)
-            return born, Course(account.steps, account.slept)
-        if not resting and born.took >= self._seconds:
+        if ended.report and not resting:
+            account: Account = pickle.loads(ended.report)
+            return ended, Course(account.steps, account.slept)
+        if not resting and ended.took >= self._seconds:
             raise InjectionError(
                 f"without a signal it neither ends within {self._seconds:g} s nor waits"
             )
         # It waits, or has ended its process: we record another run up to there.
-        last = resting[0] if resting else born.instructions
+        last = resting[0] if resting else ended.shared[Slot.INSTRUCTIONS]
         course = self._course_until(last, waits=bool(resting))
-        return born, course
+        return ended, course
 
     def _course_until(self, last: int, *, waits: bool) -> Course:
         def work(seen: memoryview[int], report: int, output: int) -> NoReturn:
@@ -401,12 +402,12 @@ class _Explorer:
 
             self._live(lambda seen: Recorder(seen, last, enough), seen, report, output)
 
-        born = self._nursery.one(Order(0, work))
-        if not born.report:
+        ended = self._forks.one(Planned(0, work))
+        if not ended.report:
             raise InjectionError(
                 "without a signal it takes another way each time, and does not return"
             )
-        steps, slept = pickle.loads(born.report)
+        steps, slept = pickle.loads(ended.report)
         return Course(steps, sorted({*slept, last} if waits else slept))
 
     def _live(
@@ -425,7 +426,7 @@ class _Explorer:
         asked: Counter[Spot] = Counter()
         answered: set[int] = set()
 
-        def orders() -> Iterator[Order]:
+        def plans() -> Iterator[Planned]:
             for n in _from_all_sides(course.numbers):
                 spot = course.spot(n)
                 if n in answered or n in course.slept or spot.name.startswith(SILENT):
@@ -435,13 +436,13 @@ class _Explorer:
                 elif spot not in _known or spot.name.startswith(LAST):
                     asked[spot] += 1
                     if asked[spot] <= TRIES or spot.name.startswith(LAST):
-                        yield Order(n, self._probe(course, n))
+                        yield Planned(n, self._probe(course, n))
 
-        for done, born in enumerate(self._nursery.run(orders(), asking=True), 1):
+        for done, ended in enumerate(self._forks.run(plans(), done=_has_got), 1):
             self._say("looking for the possible points", done, len(course.numbers))
-            if found := _spot_of(born):
+            if found := _spot_of(ended):
                 _known[found] = True
-                passed = set(course.passed(born.key, found)) - answered
+                passed = set(course.passed(ended.key, found)) - answered
                 asked.update(map(course.spot, passed))
                 answered |= passed
         for spot in asked:
@@ -467,8 +468,8 @@ class _Explorer:
     def _wakes(self, course: Course, n: int) -> bool:
         make = partial(Marker, place=course.place(n))
         work = partial(self._live_probed, make)
-        order = Order(n, work, partial(_wake, PROBE))
-        found = (_spot_of(self._nursery.one(order, asking=True)) for _ in range(TRIES))
+        plan = Planned(n, work, partial(_wake, PROBE))
+        found = (_spot_of(self._forks.one(plan, done=_has_got)) for _ in range(TRIES))
         return course.spot(n) in found
 
     # -- the sweeps -----------------------------------------------------------------
@@ -496,8 +497,8 @@ class _Explorer:
         left = trials
         for _ in range(RUNS):
             missed = []
-            for born in self._nursery.run(self._orders(left)):
-                trial, run = born.key, self._run_of(born)
+            for ended in self._forks.run(self._plans(left)):
+                trial, run = ended.key, self._run_of(ended)
                 if run.delivered < trial.signals:
                     missed.append(trial)
                 else:
@@ -511,21 +512,21 @@ class _Explorer:
         report.seconds = time.monotonic() - began
         return report
 
-    def _orders(self, trials: list[Trial]) -> Iterator[Order]:
+    def _plans(self, trials: list[Trial]) -> Iterator[Planned]:
         return (
-            Order(trial, partial(self._live, trial.make), trial.beside)
+            Planned(trial, partial(self._live, trial.make), trial.beside)
             for trial in trials
         )
 
-    def _run_of(self, born: Born) -> Run:
-        if born.report:
-            it: Account = pickle.loads(born.report)
-            more = (it.delivered, it.changed, born.left, born.output)
+    def _run_of(self, ended: Finished) -> Run:
+        if ended.report:
+            it: Account = pickle.loads(ended.report)
+            more = (it.delivered, it.changed, ended.left, ended.output)
             return Run(it.how, pickle.loads(it.value), it.error, it.status, *more)
-        late = born.code == -signal.SIGKILL and born.took >= self._seconds
-        how = HUNG if late else "died" if born.code < 0 else "exited"
-        delivered = min(born.key.signals, born.sent)
-        return Run(how, None, "", born.code, delivered, (), born.left, born.output)
+        late = ended.code == -signal.SIGKILL and ended.took >= self._seconds
+        how = HUNG if late else "died" if ended.code < 0 else "exited"
+        delivered = min(ended.key.signals, ended.shared[Slot.SENT])
+        return Run(how, None, "", ended.code, delivered, (), ended.left, ended.output)
 
     def _say(self, what: str, done: int, total: int) -> None:
         if time.monotonic() - self._told > REST / 5 or done == total:
@@ -545,38 +546,43 @@ def _resume_tracing() -> None:
     sys.settrace(_paused.pop())
 
 
-def _is_clean(born: Born) -> bool:
+def _is_clean(ended: Finished) -> bool:
     """Return whether it is safe to run the callable in our own process."""
-    if not born.report or born.code or born.left:
+    if not ended.report or ended.code or ended.left:
         return False
-    account: Account = pickle.loads(born.report)
-    ended = account.how in ("returned", "raised")
-    return ended and not account.changed and account.threads == 1
+    account: Account = pickle.loads(ended.report)
+    whole = account.how in ("returned", "raised")
+    return whole and not account.changed and account.threads == 1
 
 
-def _spot_of(born: Born) -> Spot | None:
+def _spot_of(ended: Finished) -> Spot | None:
     """Return where a probe was handled, if it was."""
-    found = pickle.loads(born.report) if born.report else None
+    found = pickle.loads(ended.report) if ended.report else None
     return found if isinstance(found, Spot) else None
 
 
-def _watch(resting: list[int], nursery: Nursery, child: Child) -> None:
+def _has_got(child: Running) -> bool:
+    """Return whether a child has got its signal."""
+    return bool(child.shared[Slot.SENT])
+
+
+def _watch(resting: list[int], forks: Forks, child: Running) -> None:
     """Wait until a child ends; end it when it rests, and note at which instruction."""
-    earlier, since = "", time.monotonic()
-    while not nursery.ended(child, REST / 10):
-        status = status_of(child.pid)
-        if "(sleeping)" not in status or status != earlier:
-            earlier, since = status, time.monotonic()
+    earlier, since = turns(child.pid), time.monotonic()
+    while not forks.ended(child, REST / 10):
+        now = turns(child.pid)
+        if not sleeps(now) or now != earlier:
+            earlier, since = now, time.monotonic()
         elif time.monotonic() - since > REST:
-            resting.append(child.seen[Slot.INSTRUCTIONS])
+            resting.append(child.shared[Slot.INSTRUCTIONS])
             os.kill(child.pid, signal.SIGKILL)
 
 
-def _wake(signum: int, nursery: Nursery, child: Child) -> None:
+def _wake(signum: int, forks: Forks, child: Running) -> None:
     """Send a child the signal as soon as it sleeps in the instruction that it marks."""
-    while not nursery.ended(child, 0):
-        if child.seen[Slot.SENT] and "(sleeping)" in status_of(child.pid):
-            child.seen[Slot.SENT_BY_PARENT] = 1
+    while not forks.ended(child, 0):
+        if _has_got(child) and sleeps(turns(child.pid)):
+            child.shared[Slot.SENT_BY_PARENT] = 1
             os.kill(child.pid, signum)
             return
 

@@ -10,6 +10,7 @@ The ground floor of the project: the standard library only, and nothing of ours.
 ``below``         all that is below us: look, reap, end
 ``keeper``        a command under a keeper, seen from whoever started it
 ``keeping``       the same, seen by the keeper: a program
+``forks``         many short-lived children that execute nothing: the second way
 ``interpreters``  which versions of Python are installed?
 ================  ============================================================
 """

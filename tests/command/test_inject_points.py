@@ -16,7 +16,7 @@ from support.procfs import children
 from support.program import Program
 
 from fatal_signals.inject import InjectionError, Report, Run, every_point, script
-from fatal_signals.inject.nursery import Nursery, Order, apart
+from fatal_signals.processes.forks import Forks, Planned, apart
 
 pytestmark = pytest.mark.scattered
 
@@ -262,8 +262,8 @@ def left_by_two() -> list[tuple[str, int]]:
     (left, leave), (done, finish) = os.pipe(), os.pipe()
 
     def work(leash: int, _: object) -> list[tuple[str, int]]:
-        runs = Nursery(FATAL, leash).run(
-            [Order("first", first), Order("second", second)]
+        runs = Forks(FATAL, leash).run(
+            [Planned("first", first), Planned("second", second)]
         )
         second_ended = next(runs)
         os.write(finish, b"x")
@@ -285,7 +285,7 @@ def left_by_two() -> list[tuple[str, int]]:
         os._exit(0)
 
     try:
-        ended: list[tuple[str, int]] = apart(work, print)
+        ended: list[tuple[str, int]] = apart(work, print, InjectionError)
         return ended
     finally:
         for fd in (left, leave, done, finish):
@@ -296,7 +296,7 @@ def test_what_is_left_behind_is_told_of_the_one_that_left_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert left_by_two() == [("second", 0), ("first", 1)]
-    monkeypatch.setattr("fatal_signals.inject.nursery._mark_of", lambda pid: -1)
+    monkeypatch.setattr("fatal_signals.processes.forks._mark_of", lambda pid: -1)
     assert left_by_two() == [("second", 1), ("first", 0)]
 
 

@@ -227,8 +227,8 @@ def test_the_injector_has_settings(folder: Path) -> None:
     ended = command(folder, *words)
     assert ended.code == Status.FINDING, ended
     assert '"SIGURG"' in ended.output
-    file.write_text("[tool.fatal-signals.inject]\nchecck = 'app:broken'\n")
+    file.write_text("[tool.fatal-signals.inject]\ncheek = 'app:broken'\n")
     ended = command(folder, *words)
     assert ended.code == Status.MISTAKE
-    said = "checck: there is no such setting; did you mean 'check'?"
+    said = "cheek: there is no such setting; did you mean 'check'?"
     assert ended.lines == [f"fatal-signals: {file}: [tool.fatal-signals.inject] {said}"]

@@ -26,7 +26,7 @@ WORDS = {
 }
 """What is looked for, and where it belongs."""
 
-SOURCE_OF_PROGRAMS = re.compile(r'"""[\s\S]*?"""')
+SOURCE_OF_PROGRAMS = re.compile(r'("""|\'\'\')[\s\S]*?\1')
 """Texts: docstrings, and programs under test, which run without us."""
 
 
