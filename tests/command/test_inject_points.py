@@ -18,7 +18,7 @@ from support.program import Program
 from fatal_signals.inject import InjectionError, Report, Run, every_point, script
 from fatal_signals.processes.forks import Forks, Planned, apart
 
-pytestmark = pytest.mark.scattered
+pytestmark = [pytest.mark.scattered, pytest.mark.slow]
 
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
 

@@ -20,7 +20,7 @@ from support.process_lives import LIVES
 from support.program import proved
 from support.twins import Twin
 
-pytestmark = pytest.mark.scattered
+pytestmark = [pytest.mark.scattered, pytest.mark.slow]
 
 PROVER = str(ROOT / "tests" / "programs" / "prove.py")
 
