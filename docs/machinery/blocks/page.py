@@ -78,8 +78,8 @@ class Page:
         base = getattr(sys, "_base_executable", sys.executable)
         for name in ("python", "python3"):
             (self._folder / "bin" / name).symlink_to(base)
-        # An environment with nothing in it: what is installed beside that Python is none
-        # of a page's, and may run code of its own at each start.
+        # An environment with nothing in it: what is installed beside that Python is no
+        # part of a page, and may run code of its own at each start.
         (self._folder / "pyvenv.cfg").write_text(
             f"home = {os.path.dirname(base)}\ninclude-system-site-packages = false\n"
         )
