@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from support import FATAL, HANG, ROOT
+from support import FATAL, HANG, ROOT, SETTLE
 from support.procfs import children
 from support.program import Program
 
 from fatal_signals.inject import InjectionError, Report, Run, every_point, script
 from fatal_signals.processes.forks import Forks, Planned, apart
 
-pytestmark = pytest.mark.scattered
+pytestmark = [pytest.mark.scattered, pytest.mark.slow]
 
 SIGTERM, SIGINT = signal.SIGTERM, signal.SIGINT
 
@@ -318,9 +318,13 @@ def earlier(folder: Path) -> int:
     return runs
 
 
-def test_points_that_are_not_reached_again_are_told(tmp_path: Path) -> None:
+def test_points_that_are_not_reached_again_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fatal_signals.inject.points.RUNS", 2)
+
     def life() -> int:
-        return sum(plain() for _ in range(2 if earlier(tmp_path) < 3 else 0))
+        return sum(plain() for _ in range(1 if earlier(tmp_path) < 3 else 0))
 
     report = sweep(life, points="conceivable", signum=signal.SIGURG)
     assert report.missed
@@ -347,7 +351,7 @@ def test_points_that_are_reached_now_and_then_are_all_tried(tmp_path: Path) -> N
     ids=["in C", "endless in C", "long"],
 )
 def test_what_can_not_be_tried_says_why(function: Any, why: str) -> None:
-    seconds = HANG if why.startswith("neither") else FATAL
+    seconds = 2 * SETTLE if why.startswith("neither") else FATAL
     with pytest.raises(InjectionError, match=why):
         sweep(function, seconds=seconds)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from support import clone
 
+pytestmark = pytest.mark.slow
+
 PAGE = """\
 A page
 ======

@@ -10,6 +10,8 @@ import pytest
 from extensions import python_inventory
 from support import ROOT, site
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

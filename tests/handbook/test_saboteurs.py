@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from support import ROOT, clone
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted((ROOT / "tests" / "saboteurs").glob("*.rst"))
 Outcome = tuple[dict[str, int], list[clone.Report]]
 EXPECTED = re.compile(r"\A\.\. Fails at (?P<line>\d+): (?P<reason>.+)\n")

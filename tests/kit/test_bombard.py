@@ -11,7 +11,7 @@ from record_points import BOMBED, DELIVERIES, EVIDENCE, measured
 from support import ROOT
 from support.program import Program
 
-pytestmark = pytest.mark.scattered
+pytestmark = [pytest.mark.scattered, pytest.mark.slow]
 
 A_FEW = "3000"
 

@@ -50,9 +50,11 @@ def test_asks_and_wakes_the_frozen(freeze: str) -> None:
 
 
 def test_waits_for_who_ends_within_the_grace() -> None:
+    """It takes its time, else a kill that comes at once could come too late."""
     body = """
-    tree = python(BLOCKED, READY, '''
+    tree = python(BLOCKED, READY, f'''
     signal.sigwait([signal.SIGTERM])
+    signal.sigtimedwait([signal.SIGUSR1], {SETTLE})
     print("saved", flush=True)
     os._exit(4)
     ''')

@@ -10,12 +10,13 @@ from support.trees import lines, program
 
 
 def test_no_ctrl_c_for_the_command() -> None:
-    """Of two signals that wait the kernel takes the lower number, SIGINT, first."""
+    """Our own stop comes only when a Ctrl-C for the command would have ended it."""
     body = """
     tree, _ = start(STAYS)
     signal.signal(SIGINT, lambda *_: None)
     say("ready")
     signal.pause()
+    signal.sigtimedwait([SIGUSR1], SETTLE)
     say(tree.stop())
     """
     with program(body, terminal=True) as it:

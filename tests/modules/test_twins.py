@@ -52,14 +52,11 @@ def test_promises_of_both_stop_classes_are_the_same() -> None:
     assert set(promises("flag_handler")) < set(promises("wakeup_fd"))
 
 
-@pytest.mark.parametrize("twin", TWINS)
-def test_broken_promise_fails_its_test(
-    twin: Twin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")  # so that pytest does not cut reasons off
-    changed = twin.write(tmp_path)
+def judge(twin: Twin, folder: Path, *options: str) -> None:
+    """Demand that a twin fails the tests of its promise, and for nothing else."""
+    changed = twin.write(folder)
     runpy.run_path(str(changed), run_name=changed.stem)
-    failed, report = failing_tests(twin.module, twin.promise, tmp_path)
+    failed, report = failing_tests(twin.module, twin.promise, folder, *options)
     if not failed and (skipped := re.search(r"^SKIPPED .*", report, re.MULTILINE)):
         pytest.skip(f"so is the promise's own test: {skipped[0]}")
     assert failed, f"the twin passes\n{report}"
@@ -67,3 +64,19 @@ def test_broken_promise_fails_its_test(
     reasons = re.findall(r"^(?:FAILED|ERROR) \S.*?(?: - (.*))?$", report, re.MULTILINE)
     assert all(re.match("assert|AssertionError", why) for why in reasons), report
     assert not SLIPS.search(report), report
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # so that pytest does not cut reasons off
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_broken_promise_fails_its_test(twin: Twin, tmp_path: Path) -> None:
+    judge(twin, tmp_path, "-x")  # the first to fail is enough
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("twin", TWINS)
+def test_all_that_fails_is_about_the_broken_promise(twin: Twin, tmp_path: Path) -> None:
+    judge(twin, tmp_path)

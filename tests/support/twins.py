@@ -77,8 +77,16 @@ def files(module: str) -> list[Path]:
     ]
 
 
-def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], str]:
-    """Run one promise's test against the modules in ``folder``.
+def failing_tests(
+    module: str, promise: str, folder: Path, *options: str
+) -> tuple[set[str], str]:
+    """Run one promise's tests against the modules in ``folder``.
+
+    Args:
+        module: the module.
+        promise: the promise.
+        folder: where the modules are.
+        options: further options of pytest.
 
     Returns:
         The names of the tests that failed, and the report.
@@ -90,7 +98,7 @@ def failing_tests(module: str, promise: str, folder: Path) -> tuple[set[str], st
             [
                 sys.executable,
                 *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
-                *(basetemp, *map(str, with_it), "-k", f"test_{promise}"),
+                *(basetemp, *options, *map(str, with_it), "-k", f"test_{promise}"),
             ],
             env={**os.environ, **BARE, "MODULES_UNDER_TEST": str(folder)},
             cwd=ROOT,
