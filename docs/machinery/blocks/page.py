@@ -78,6 +78,11 @@ class Page:
         base = getattr(sys, "_base_executable", sys.executable)
         for name in ("python", "python3"):
             (self._folder / "bin" / name).symlink_to(base)
+        # An environment with nothing in it: what is installed beside that Python is none
+        # of a page's, and may run code of its own at each start.
+        (self._folder / "pyvenv.cfg").write_text(
+            f"home = {os.path.dirname(base)}\ninclude-system-site-packages = false\n"
+        )
         for name in filter(which, TOOLS):
             (self._folder / "bin" / name).symlink_to(which(name) or name)
         self._modules = self._copy_modules() if traced else HANDBOOK / "reference"
