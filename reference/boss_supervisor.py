@@ -91,7 +91,7 @@ class Boss:
         self._stopped_by: signal.Signals | None = None
         self._restarts: deque[float] = deque()  # when, for the last of them
         self._enter(system)
-        self._left = len(self.entries)  # how many are not down
+        self._not_down = len(self.entries)  # how many are not down
         self._unstarted = len(self.entries)
         self._poll = select.poll()  # select.select knows no descriptor above 1023
         self._readers: dict[int, Entry] = {}
@@ -138,7 +138,7 @@ class Boss:
                 self._new_guard()
                 self._poll.register(wakeup, select.POLLIN)
                 self._start_all(self.entries)
-                while self._left:
+                while self._not_down:
                     self.wait(wakeup)
                     self.look()
             finally:
@@ -215,8 +215,8 @@ class Boss:
         """
         self._log.flush()
         deadline = self._next_deadline()
-        left = deadline and max(0.0, deadline - time.monotonic()) * 1000
-        found = [fd for fd, _ in self._poll.poll(left)]
+        patience = deadline and max(0.0, deadline - time.monotonic()) * 1000
+        found = [fd for fd, _ in self._poll.poll(patience)]
         # Empty it to the end, and before the look: a byte that comes later wakes again.
         with suppress(BlockingIOError):
             while len(os.read(wakeup, 4096)) == 4096:
@@ -428,7 +428,7 @@ class Boss:
         self._log.say("child-killed", entry.who)
 
     def _let_go(self, entry: Entry) -> None:
-        self._left -= 1
+        self._not_down -= 1
         self._close(entry)
         for earlier in entry.comes_after:
             earlier.not_down -= 1

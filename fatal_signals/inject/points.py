@@ -48,8 +48,8 @@ from .arrival import (
     Step,
     Tracer,
 )
-from .child import Account, live, probe
 from .errors import InjectionError
+from .forked import Account, live, probe
 from .library import is_library
 from .run import (
     HUNG,
@@ -494,20 +494,20 @@ class _Explorer:
             trials = _drawn(trials, wanted.most, seed)
             report.seed = seed
         what = f"{wanted.kind}, {' and '.join(s.name for s in wanted.signals)}"
-        left = trials
+        remaining = trials
         for _ in range(RUNS):
             missed = []
-            for ended in self._forks.run(self._plans(left)):
+            for ended in self._forks.run(self._plans(remaining)):
                 trial, run = ended.key, self._run_of(ended)
                 if run.delivered < trial.signals:
                     missed.append(trial)
                 else:
                     report.tried.append(judge(trial.point, run, check, wanted.signals))
                 self._say(what, len(report.tried) + len(missed), len(trials))
-            left = missed
-            if not left:
+            remaining = missed
+            if not remaining:
                 break
-        report.missed = [trial.point for trial in left]
+        report.missed = [trial.point for trial in remaining]
         report.tried.sort(key=lambda tried: _order(tried.point.number))
         report.seconds = time.monotonic() - began
         return report

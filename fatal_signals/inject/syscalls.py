@@ -70,7 +70,7 @@ from .run import (
     judge,
     set_up,
 )
-from .trace import LAST_CALLS, Call, read_log
+from .strace_log import LAST_CALLS, Call, read_log
 
 Folder = str | os.PathLike[str]
 

@@ -22,7 +22,7 @@ from ..processes.linux import adopt_orphans, die_with_parent
 from ..processes.procfs import command_line, descendants, status, threads, turns
 from ..processes.start import start
 from .job import Job, Result
-from .trace import read_log
+from .strace_log import read_log
 
 HOLD = 0.05
 """Seconds for which ``strace`` holds a call as it returns.  Who sends a signal later

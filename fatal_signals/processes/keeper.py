@@ -52,7 +52,7 @@ class Ended:
         return f"ended with status {self.code}"
 
 
-class Kept:
+class KeptCommand:
     """A command under a keeper.
 
     Args:
@@ -142,7 +142,7 @@ class Kept:
             if pipe is not None:
                 pipe.close()
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> KeptCommand:
         """Return itself."""
         return self
 

@@ -6,9 +6,9 @@ the command has ended, when its time is over, or when its standard input ends be
 whoever started it has closed it or died.  The command itself is not reaped before that,
 so that its pid can be signaled safely until then.
 
-The words on its command line are what :class:`fatal_signals.processes.keeper.Kept` has
-been told; what it answers are lines, each a Python literal.  JSON would take twice as
-long to import as this whole file.
+The words on its command line are what :class:`.keeper.KeptCommand` has been told; what
+it answers are lines, each a Python literal.  JSON would take twice as long to import as
+this whole file.
 """
 
 from __future__ import annotations

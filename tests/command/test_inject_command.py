@@ -50,10 +50,12 @@ def _folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(folder: Path, *words: str, module: str = "fatal_signals") -> Outcome:
+def command(
+    folder: Path, *words: str, module: str = "fatal_signals", **env: str
+) -> Outcome:
     path = os.pathsep.join([str(ROOT), str(folder)])
     argv = [sys.executable, "-m", module, *words]
-    with Program(argv, env={"PYTHONPATH": path}, cwd=folder) as program:
+    with Program(argv, env={"PYTHONPATH": path, **env}, cwd=folder) as program:
         ended = program.wait()
         assert ended.left == []
         return Outcome(ended, program.output)
@@ -72,6 +74,15 @@ def test_a_broken_point_is_shown_with_its_line_and_status_1(folder: Path) -> Non
     alone = command(folder, *words)
     assert alone.code == 1
     assert "returned: {'ours': 0, 'yours': 0}" in alone.output
+
+
+def test_what_is_broken_is_red_where_colors_are_wanted(folder: Path) -> None:
+    words = ("inject", *BROKEN, "purse:pay")
+    plain = command(folder, *words).output
+    red = command(folder, *words, FORCE_COLOR="1").output
+    assert "\033[31mbroken\033[0m: lost" in red
+    assert red.replace("\033[31m", "").replace("\033[0m", "") == plain
+    assert command(folder, *words, FORCE_COLOR="1", NO_COLOR="1").output == plain
 
 
 def test_no_broken_point_is_status_0(folder: Path) -> None:

@@ -27,8 +27,8 @@ from support.killed import (
 from support.program import Program, environment
 
 from fatal_signals.inject import InjectionError, Report, Run
+from fatal_signals.inject.strace_log import read_log
 from fatal_signals.inject.syscalls import every_syscall, killed, stopped
-from fatal_signals.inject.trace import read_log
 from fatal_signals.processes.clocks import GLANCE
 
 pytestmark = pytest.mark.scattered

@@ -15,7 +15,7 @@ from support.killed import needs_strace
 from support.pages import files_of
 from support.program import environment
 
-from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.keeper import KeptCommand
 
 PAGE = ROOT / "docs" / "policy" / "ready_to_die.rst"
 EVIDENCE = ROOT / "docs" / "evidence" / "ready_to_die.console"
@@ -64,7 +64,7 @@ def kill(
         (folder / name).write_text(text)
     command = [sys.executable, "kill_everywhere.py", daemon, first]
     with tempfile.TemporaryFile() as out:
-        kept = Kept(
+        kept = KeptCommand(
             command,
             seconds=10 * FATAL,
             settle=SETTLE,
@@ -96,7 +96,7 @@ def test_the_call_that_is_entered_is_not_made(tmp_path: Path) -> None:
         "-c",
         rename,
     ]
-    with Kept(command, seconds=FATAL, settle=SETTLE, env=environment()) as kept:
+    with KeptCommand(command, seconds=FATAL, settle=SETTLE, env=environment()) as kept:
         assert kept.wait().code == -9
     assert [file.name for file in tmp_path.iterdir()] == ["old"]
 

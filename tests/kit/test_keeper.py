@@ -9,7 +9,7 @@ from support import FATAL, ROOT, SETTLE
 from support.procfs import descendants, descriptors, signals, state, until
 from support.program import Program
 
-from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.keeper import KeptCommand
 
 # A daemon: no session of ours, no group of ours, no parent of ours.
 DAEMON = """
@@ -38,9 +38,9 @@ def test_what_runs_is_ended_when_the_one_who_started_it_is_killed() -> None:
     starter = f"""
     import signal, sys
     sys.path.insert(0, {str(ROOT)!r})
-    from fatal_signals.processes.keeper import Kept
-    kept = Kept(["sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"], seconds={FATAL},
-                settle={FATAL}, stdout=1, stderr=1)
+    from fatal_signals.processes.keeper import KeptCommand
+    sleepers = ["sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"]
+    kept = KeptCommand(sleepers, seconds={FATAL}, settle={FATAL}, stdout=1, stderr=1)
     print(kept.keeper, flush=True)
     signal.pause()
     """
@@ -56,7 +56,7 @@ def test_what_runs_is_ended_when_the_one_who_started_it_is_killed() -> None:
 
 def test_a_command_that_hangs_is_ended() -> None:
     command = [sys.executable, "-c", "import signal; signal.pause()"]
-    with Kept(command, seconds=SETTLE, settle=SETTLE) as kept:
+    with KeptCommand(command, seconds=SETTLE, settle=SETTLE) as kept:
         ended = kept.wait()
     assert ended.overdue
     assert "hung" in str(ended)
@@ -73,4 +73,4 @@ def test_a_command_starts_clean() -> None:
 
 def test_a_missing_command_is_an_error_of_the_one_who_starts(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-command"):
-        Kept([str(tmp_path / "no-such-command")], seconds=SETTLE, settle=SETTLE)
+        KeptCommand([str(tmp_path / "no-such-command")], seconds=SETTLE, settle=SETTLE)

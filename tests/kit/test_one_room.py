@@ -11,7 +11,7 @@ PROCESSES = "fatal_signals/processes/"
 FOLDERS = ("docs/machinery", "fatal_signals", "tests/support", "tests/programs")
 
 ALONE = (
-    "fatal_signals/inject/child.py",
+    "fatal_signals/inject/forked.py",
     "tests/support/process_lives.py",
     "tests/support/reapers.py",
     "tests/support/stops.py",

@@ -55,7 +55,7 @@ from parso.python.tree import Keyword
 from support import ROOT, SETTLE, own_tmp_path
 from support.companions import parts
 
-from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.keeper import KeptCommand
 
 MODULES = ("flag_handler", "wakeup_fd", "true_death", "helpful_cleanup")
 """What is mutated when no module is named; the boss takes long, and has to be named."""
@@ -219,7 +219,7 @@ def fails(folder: Path, arguments: str) -> bool:
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     with (
         own_tmp_path() as basetemp,
-        Kept(
+        KeptCommand(
             [*command, *shlex.split(arguments), basetemp],
             seconds=LIMIT,
             settle=SETTLE,

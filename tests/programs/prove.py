@@ -19,12 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = os.environ.get("MODULES_UNDER_TEST", str(ROOT / "reference"))
-sys.path[:0] = [
-    str(ROOT),
-    str(ROOT / "docs" / "machinery"),
-    str(ROOT / "tests"),
-    MODULES,
-]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), MODULES]
 
 from support import FATAL  # noqa: E402
 from support.lives import Life  # noqa: E402

@@ -21,12 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = os.environ.get("MODULES_UNDER_TEST", str(ROOT / "reference"))
-sys.path[:0] = [
-    str(ROOT),
-    str(ROOT / "docs" / "machinery"),
-    str(ROOT / "tests"),
-    MODULES,
-]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), MODULES]
 
 from support.avoided_lives import AVOIDED, HERE, Avoided  # noqa: E402
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fatal_signals.processes.keeper import Ended, Kept
+from fatal_signals.processes.keeper import Ended, KeptCommand
 
 from . import FATAL, ROOT, SETTLE
 
@@ -70,7 +70,7 @@ class Program:
         self._unread = ""
         self._control, inner = os.openpty() if terminal else os.pipe()
         try:
-            self._kept = Kept(
+            self._kept = KeptCommand(
                 command,
                 seconds=FATAL,
                 settle=SETTLE,

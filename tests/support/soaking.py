@@ -36,7 +36,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fatal_signals.processes.keeper import Ended, Kept
+from fatal_signals.processes.keeper import Ended, KeptCommand
 from fatal_signals.processes.procfs import descriptors, memory, processes
 
 from . import FATAL, SETTLE, companions
@@ -263,7 +263,7 @@ class Churned:
         self._reader = threading.Thread(target=self._read, args=(log,))
         self._reader.start()
         try:
-            self._kept = Kept(
+            self._kept = KeptCommand(
                 [sys.executable, str(boss), str(file)],
                 seconds=FATAL + soak.seconds,
                 settle=soak.linger,
@@ -433,7 +433,7 @@ class Soak:
                 job.result()
         return self.findings
 
-    def end_of(self, kept: Kept) -> Ended | None:
+    def end_of(self, kept: KeptCommand) -> Ended | None:
         """Return how a program ends; None if our patience ends before it."""
         if not select.select([kept], [], [], self._patience)[0]:
             return None
@@ -455,7 +455,7 @@ class Soak:
 
     def _loop(self, file: Path, row: Row, chance: random.Random) -> None:
         """Start a loop, send it a storm while it waits, and see that it ends."""
-        with Kept(
+        with KeptCommand(
             [sys.executable, str(file)],
             seconds=FATAL,
             settle=SETTLE,
@@ -537,7 +537,7 @@ def children() -> list[str]:
     ]
 
 
-def storm(kept: Kept, chance: random.Random) -> list[signal.Signals]:
+def storm(kept: KeptCommand, chance: random.Random) -> list[signal.Signals]:
     """Send a program many signals, some of them stops, and return them."""
     storm = [signal.SIGALRM] * chance.randrange(STORM)
     stops = chance.choices(STOPS, k=chance.choice([1, 1, 2, 5]))

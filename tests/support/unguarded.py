@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fatal_signals.inject.trace import LAST_CALLS, Call, read_log
+from fatal_signals.inject.strace_log import LAST_CALLS, Call, read_log
 
 from . import procfs
 from .bosses import BOSS, child_program, pid_in

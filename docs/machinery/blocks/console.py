@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fatal_signals.processes.below import left_behind
 from fatal_signals.processes.clocks import BLOCK, GLANCE, SETTLE
-from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.keeper import KeptCommand
 from fatal_signals.processes.procfs import descendants, processes
 
 MARK = "\x1e"
@@ -39,7 +39,7 @@ class Shell:
     def __init__(self, folder: Path, env: dict[str, str], fatal: float) -> None:
         self._deadline = time.monotonic() + fatal
         self._terminal, inner = os.openpty()
-        self._kept = Kept(
+        self._kept = KeptCommand(
             ["bash", "--norc", "--noprofile", "--noediting", "-i"],
             seconds=2 * fatal,
             settle=SETTLE,

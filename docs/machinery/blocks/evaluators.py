@@ -101,7 +101,7 @@ def evaluate_included(page: Page, block: Block) -> None:
     module = file.parent == HANDBOOK / "reference" and file.suffix == ".py"
     if file.suffix == ".console":
         evidence.check(page, file)
-    elif not module or not page.trace.files.get(file.name):
+    elif not module or not page.coverage.files.get(file.name):
         raise BlockFailure(f"nothing on this page runs {file.name}")
 
 
@@ -119,11 +119,11 @@ def unrun(page: Page) -> list[str]:
     """Say which Python lines of a page should have run and did not."""
     problems = []
     for block in page.blocks:
-        failed = page.trace.failed.get(block.line)
+        failed = page.coverage.failed.get(block.line)
         if failed and not isinstance(block.result, BlockFailure):  # else it says so
             problems += [f"line {block.line}: fails when it notes its lines: {failed}"]
         elif not failed and not block.skip:
-            problems += page.trace.complaints(block)
+            problems += page.coverage.complaints(block)
     return problems
 
 

@@ -191,9 +191,9 @@ class Page:
         return screen
 
     @functools.cached_property
-    def trace(self) -> Trace:
+    def coverage(self) -> Coverage:
         """Which lines run; the whole page runs a second time to tell."""
-        return Trace.of(self.path, self.blocks)
+        return Coverage.of(self.path, self.blocks)
 
     def run_until(self, enough: Callable[[], bool]) -> None:
         """Run one block after the other, whatever fails, until there is enough."""
@@ -218,7 +218,7 @@ RUNNERS: dict[Kind, Callable[[Page, Block], str]] = {
 
 
 @dataclass(frozen=True)
-class Trace:
+class Coverage:
     """Which lines of a page, of its programs and of the modules have run."""
 
     page: set[int]
@@ -227,7 +227,7 @@ class Trace:
     """The blocks, by line, that can't tell because they fail, and why."""
 
     @classmethod
-    def of(cls, path: Path, blocks: Iterable[Block]) -> Trace:
+    def of(cls, path: Path, blocks: Iterable[Block]) -> Coverage:
         """Run a whole page a second time, with programs that note their lines.
 
         What the reader sees was compared in the first run, with the programs as they
@@ -242,7 +242,7 @@ class Trace:
         ]
         page = Page(path, copies, traced=True)
 
-        def trace() -> Trace:
+        def so_far() -> Coverage:
             files = {f.name: marked(f.read_bytes()) for f in page.lines.iterdir()}
             failed = {
                 block.line: str(block.result)
@@ -253,8 +253,8 @@ class Trace:
 
         forbidden = any(NEVER in block.text for block in copies)
         try:
-            page.run_until(lambda: not forbidden and trace().is_whole(copies))
-            return trace()
+            page.run_until(lambda: not forbidden and so_far().is_whole(copies))
+            return so_far()
         finally:
             page.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from fatal_signals.processes.below import left_behind
 from fatal_signals.processes.clocks import BLOCK, SETTLE
-from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.keeper import KeptCommand
 
 INTERPRETER = Path(__file__).with_name("interpreter.py")
 FELL_THROUGH = "forked a child that fell out of the block's end"
@@ -38,7 +38,7 @@ class Session:
         self._fatal = fatal
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._control, far_end = socket.socketpair()
-        self._kept = Kept(
+        self._kept = KeptCommand(
             ["python", str(INTERPRETER), str(far_end.fileno())],
             seconds=60 * fatal,
             settle=SETTLE,

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
 EVIDENCE = Path(__file__).resolve().parents[2] / "evidence" / "points"
 
-HEAD = ("Python", "Points", "Signal", "Tried", "Kept", "Broken", "Hung", "Missed")
+HEAD = (
+    "Python",
+    "Points",
+    "Signal",
+    "Tried",
+    "Kept",
+    "Broken",
+    "Hung",
+    "Missed",
+)
 
 
 def evidence(name: str) -> dict[str, Any]:

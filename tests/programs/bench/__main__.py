@@ -18,7 +18,7 @@ from typing import Any
 
 from extensions.bench_figures import EVIDENCE as FILE
 
-from fatal_signals.processes.keeper import Kept
+from fatal_signals.processes.keeper import KeptCommand
 
 from . import manners, measures, report, storms
 from .book import Book
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = options(arguments)
     if asked.kept:
         return inside(asked)
-    with Kept(
+    with KeptCommand(
         [sys.executable, "-m", __package__, "--kept", *arguments],
         seconds=LONGEST,
         settle=0,
