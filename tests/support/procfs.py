@@ -12,9 +12,9 @@ from fatal_signals.processes.procfs import (
     children,
     descendants,
     descriptors,
-    signals,
     state,
 )
+from fatal_signals.processes.procfs import signals as signals_of
 
 from . import FATAL
 
@@ -27,6 +27,18 @@ __all__ = [
     "signals",
     "state",
 ]
+
+
+def signals(pid: int | str, which: str) -> set[int]:
+    """Return a set of signals of a process, as :mod:`fatal_signals.processes` does.
+
+    Raises:
+        AssertionError: it is gone, and a test that asks for them wants it there.
+    """
+    try:
+        return signals_of(pid, which)
+    except ProcessLookupError as gone:
+        raise AssertionError(str(gone)) from None
 
 
 def group(pid: int) -> int:
