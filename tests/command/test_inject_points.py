@@ -187,7 +187,8 @@ def test_a_flag_alone_does_not_wake_a_wait() -> None:
     assert {t.verdict for t in report if "asleep" in t.point.where} == {"kept"}
 
 
-def test_two_signals_find_what_one_does_not() -> None:
+@pytest.mark.parametrize("most", [60, pytest.param(400, marks=pytest.mark.long)])
+def test_two_signals_find_what_one_does_not(most: int) -> None:
     """A handler that may be interrupted between its look and its store."""
 
     def life() -> int:
@@ -211,7 +212,7 @@ def test_two_signals_find_what_one_does_not() -> None:
 
     single = sweep(life, check)
     assert not single.failures
-    report = sweep(life, check, "pairs", most=60, seed=1)
+    report = sweep(life, check, "pairs", most=most, seed=1)
     assert report.failures
     assert len(report.tried) > len(report.missed)
 
