@@ -72,6 +72,5 @@ def node(*drawings: str, kind: str = "") -> nodes.raw:
     Elsewhere than in HTML there is nothing: the page says the same in words.
     """
     kinds = f"drawing {kind}".strip()
-    return nodes.raw(
-        "", f'<div class="{kinds}">{"".join(drawings)}</div>', format="html"
-    )
+    html = f'<div class="{kinds}">{"".join(drawings)}</div>'
+    return nodes.raw("", html, format="html", drawn=True)  # the ledger asks for that

@@ -29,12 +29,28 @@ if TYPE_CHECKING:
 def entries(docname: str, tree: nodes.document) -> Iterator[Entry]:
     """Yield the literal blocks of a page in the order of the page."""
     after: Kind | None = None
-    for node in tree.findall(nodes.FixedTextElement):  # all that becomes a <pre>
+    for node in tree.findall(nodes.Element):
         if isinstance(node, (nodes.literal_block, nodes.doctest_block)):
             language = node.get("language", "")
             after = _kind(node, language, after)
             kind, line = after or Kind.UNCLAIMED, node.line or 0
             yield Entry(docname, str(node.source), line, kind, language)
+        elif _looks_like_one(node):
+            near = next((it for it in (node, *_parents(node)) if it.line), node)
+            where, line = str(near.source), near.line or 0
+            yield Entry(docname, where, line, Kind.UNCLAIMED, node.tagname)
+
+
+def _looks_like_one(node: nodes.Element) -> bool:
+    """Return whether a reader may take something for code or output that is no block.
+
+    What is drawn by us is raw, too, and says so.
+    """
+    if isinstance(node, nodes.raw):
+        return "drawn" not in node
+    if isinstance(node, nodes.line_block):
+        return not isinstance(node.parent, nodes.line_block)
+    return isinstance(node, (nodes.math_block, nodes.math, addnodes.productionlist))
 
 
 def _kind(node: nodes.Element, language: str, after: Kind | None) -> Kind | None:
