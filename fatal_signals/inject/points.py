@@ -491,8 +491,8 @@ class _Explorer:
         if at is not None:
             trials = [trial for trial in trials if trial.point.number == at]
         elif wanted.most is not None and len(trials) > wanted.most:
+            report.seed, report.drawn_from = seed, len(trials)
             trials = _drawn(trials, wanted.most, seed)
-            report.seed = seed
         what = f"{wanted.kind}, {' and '.join(s.name for s in wanted.signals)}"
         remaining = trials
         for _ in range(RUNS):

@@ -83,7 +83,8 @@ def _footnotes(reports: Sequence[Report]) -> list[str]:
     notes = []
     for report in reports:
         if report.seed is not None:
-            notes.append(f"{report.points}: sampled with seed {report.seed}")
+            share = f"{len(report.tried)} of {report.drawn_from} tried"
+            notes.append(f"{report.points}: {share}, drawn with seed {report.seed}")
         if report.missed:
             numbers = ", ".join(point.number for point in report.missed[:SHOWN])
             numbers += ", …" if len(report.missed) > SHOWN else ""
@@ -111,6 +112,7 @@ def _sweep(report: Report) -> dict[str, Any]:
         "counts": dict(sorted(report.counts.items())),
         "missed": [point.number for point in report.missed],
         "seed": report.seed,
+        "drawn_from": report.drawn_from if report.seed is not None else None,
         "seconds": round(report.seconds, 3),
         "runs": [_run(tried) for tried in report],
     }

@@ -168,6 +168,8 @@ class Report:
     """Points that the runs did not reach, although an earlier run had passed them."""
     seed: int | None = None
     """The seed with which the points were sampled, or None if all were tried."""
+    drawn_from: int = 0
+    """How many points there were to draw from, if they were sampled."""
     course: int = 0
     """In process: how many instructions a run executes when no signal comes.  Those of
     the standard library that are passed again in the same way are tried twice."""

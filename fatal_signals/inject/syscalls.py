@@ -226,7 +226,8 @@ def _sweep(plan: _Plan, parallel: int) -> Report:
         elif plan.most is not None and plan.most < len(points):
             seed = random.randrange(2**32) if plan.seed is None else plan.seed
             drawn = random.Random(seed).sample(range(len(points)), plan.most)
-            points, report.seed = [points[n] for n in sorted(drawn)], seed
+            report.seed, report.drawn_from = seed, len(points)
+            points = [points[n] for n in sorted(drawn)]
         _try_all(plan, points, helpers, report)
     report.seconds = time.monotonic() - began
     return report

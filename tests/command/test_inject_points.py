@@ -16,6 +16,7 @@ from support.procfs import children
 from support.program import Program
 
 from fatal_signals.inject import InjectionError, Report, Run, every_point, script
+from fatal_signals.inject.report import as_text
 from fatal_signals.processes.forks import Forks, Planned, apart
 
 pytestmark = [pytest.mark.scattered, pytest.mark.slow]
@@ -362,6 +363,15 @@ def test_one_point_alone() -> None:
     assert [tried.point.number for tried in report] == ["5"]
     with pytest.raises(InjectionError, match="no point 999"):
         sweep(plain, at="999")
+
+
+def test_a_sample_says_of_how_many_it_was_drawn() -> None:
+    whole = sweep(plain, points="conceivable")
+    sample = sweep(plain, points="conceivable", most=5, seed=7)
+    assert sample.drawn_from == len(whole.tried) > len(sample.tried) == 5
+    share = f"conceivable: 5 of {sample.drawn_from} tried, drawn with seed 7"
+    assert share in as_text([sample])
+    assert "drawn" not in as_text([whole])
 
 
 def test_a_sample_is_the_same_for_the_same_seed() -> None:
