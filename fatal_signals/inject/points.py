@@ -19,6 +19,7 @@ last.
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import signal
@@ -292,8 +293,9 @@ def every_point(
         progress: is told how far it is.
 
     Raises:
-        InjectionError: the callable fails or hangs by itself, or is too long; or there
-            is no such point.
+        InjectionError: the callable can't be called without arguments, or a call runs
+            none of its code; it fails or hangs by itself, or is too long; or there is
+            no such point.
     """
     names = tuple(map(signal.Signals, signals))
     alone = [(kind, (s,)) for kind in points if kind != PAIRS for s in names]
@@ -302,6 +304,8 @@ def every_point(
     sweeps = [(k, those, limits.get(k, most)) for k, those in (*alone, *both)]
     seed = int.from_bytes(os.urandom(2)) if seed is None else seed
     name = name or getattr(function, "__qualname__", repr(function))
+    if why_not := _why_not(function):
+        raise InjectionError(f"{name} {why_not}")
 
     def work(leash: int, tell: Callable[[object], None]) -> object:
         forks = Forks(seconds, leash)
@@ -326,6 +330,27 @@ def every_point(
     if at is not None and not any(it.tried or it.missed for it in reports):
         raise InjectionError(f"there is no point {at} in these sweeps")
     return list(reports)
+
+
+def _why_not(function: Callable[[], object]) -> str:
+    """Say why a bare call does not run a callable; nothing if it does."""
+    if inspect.iscoroutinefunction(function):
+        return "is a coroutine function: try one that hands it to asyncio.run"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "is a generator function: try one that asks it for its values"
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # C code need not say it
+        return ""
+    may_be_none = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        it.name
+        for it in parameters
+        if it.default is it.empty and it.kind not in may_be_none
+    ]
+    words = "an argument" if len(needed) == 1 else "arguments"
+    cure = "try one that calls it with them"
+    return f"needs {words}, {', '.join(needed)}: {cure}" if needed else ""
 
 
 class _Explorer:
@@ -379,7 +404,7 @@ class _Explorer:
         if ended.shared[Slot.INSTRUCTIONS] > BOUND:
             raise InjectionError(
                 f"the callable executes more than {BOUND} instructions: try a smaller"
-                " part of it"
+                " part of it, and import before it, or in a setup, what it imports"
             )
         if ended.report and not resting:
             account: Account = pickle.loads(ended.report)

@@ -6,7 +6,8 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -343,14 +344,35 @@ def test_points_that_are_reached_now_and_then_are_all_tried(tmp_path: Path) -> N
     assert not report.missed
 
 
+def needs_two(first: int, second: int = 2, *more: int, third: int, **rest: int) -> int:
+    return first + second + third
+
+
+async def coroutine() -> int:
+    return plain()
+
+
+def generator() -> Iterator[int]:
+    yield plain()
+
+
+@pytest.mark.parametrize("function", [plain, partial(needs_two, 1, third=3)])
+def test_what_needs_no_argument_is_tried(function: Any) -> None:
+    assert sweep(function, points="conceivable", most=2, seed=1).tried
+
+
 @pytest.mark.parametrize(
     ("function", "why"),
     [
         (os.getpid, "written in C"),
         (lambda: sum(iter(int, 1)), "neither ends within"),
-        (lambda: [None for _ in iter(int, 1)], "more than 200000 instructions"),
+        (lambda: [None for _ in iter(int, 1)], "more than 200000 instructions.*import"),
+        (needs_two, "^needs_two needs arguments, first, third: "),
+        (partial(needs_two, 1), "needs an argument, third: "),
+        (coroutine, "^coroutine is a coroutine function: .*asyncio.run"),
+        (generator, "^generator is a generator function: "),
     ],
-    ids=["in C", "endless in C", "long"],
+    ids=["in C", "endless in C", "long", "two", "one", "coroutine", "generator"],
 )
 def test_what_can_not_be_tried_says_why(function: Any, why: str) -> None:
     seconds = 2 * SETTLE if why.startswith("neither") else FATAL
