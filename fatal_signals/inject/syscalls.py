@@ -45,7 +45,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,6 +52,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..processes.folders import OwnFolder
 from ..processes.start import helper
 from . import traced
 from .errors import InjectionError
@@ -481,10 +481,10 @@ class _Helper:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="fatal-signals-")
-        self.log = os.path.join(self._folder.name, "log")
+        self._folder = OwnFolder()
+        self.log = str(self._folder.path / "log")
         self._process = subprocess.Popen(
-            helper(traced.__name__),
+            helper(traced.__name__, str(self._folder.path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is ours, and it ends with us
@@ -495,7 +495,7 @@ class _Helper:
         assert self._process.stdin
         if plan.setup:
             set_up(plan.setup)
-        line = plan.job(self._folder.name, number).to_json()
+        line = plan.job(str(self._folder.path), number).to_json()
         with suppress(BrokenPipeError):  # result() says it
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
@@ -530,4 +530,4 @@ class _Helper:
             self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-        self._folder.cleanup()
+        self._folder.remove()

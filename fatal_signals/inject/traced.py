@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,7 +32,11 @@ than that, on a busy machine, notices it and tries again."""
 
 
 def main() -> None:
-    """Be the helper: make a run for each line of standard input, until its end."""
+    """Be the helper: make a run for each line of standard input, until its end.
+
+    The argument is the folder that we work in; whoever has started us may be killed, so
+    we remove it at our end.
+    """
     adopt_orphans()
     orders = b""
     try:
@@ -45,6 +51,7 @@ def main() -> None:
         pass
     finally:
         end_all()
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 class _Abandoned(Exception):

@@ -11,6 +11,7 @@ The ground floor of the project: the standard library only, and nothing of ours.
 ``keeper``        a command under a keeper, seen from whoever started it
 ``keeping``       the same, seen by the keeper: a program
 ``forks``         many short-lived children that execute nothing: the second way
+``folders``       temporary folders that killed processes do not leave for ever
 ``interpreters``  which versions of Python are installed?
 ================  ============================================================
 """

@@ -9,11 +9,12 @@ import functools
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from fatal_signals.processes.folders import OwnFolder
 
 from . import console
 from .kinds import Kind
@@ -70,7 +71,8 @@ class Page:
         self.ran: set[int] = set()
         self._traced = traced
         self._session: Session | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="fatal-signals-"))
+        self._own = OwnFolder()
+        self._folder = self._own.path
         self.scratch = self._folder / "page"
         self.lines = self._folder / "lines"
         for folder in (self.scratch, self.lines, self._folder / "bin"):
@@ -208,7 +210,7 @@ class Page:
         """End the interpreter and remove the folder."""
         if self._session is not None:
             self._session.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._own.remove()
 
 
 RUNNERS: dict[Kind, Callable[[Page, Block], str]] = {

@@ -9,10 +9,10 @@ import functools
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from fatal_signals.processes.clocks import FATAL
+from fatal_signals.processes.folders import OwnFolder
 
 from .kinds import LEDGER, Entry, Kind
 from .page import Block, project_of
@@ -25,7 +25,7 @@ def read_trees(docs: Path) -> tuple[Entry, ...]:
     Raises:
         RuntimeError: Sphinx can't read them; the text says why.
     """
-    with tempfile.TemporaryDirectory(prefix="fatal-signals-") as out:
+    with OwnFolder() as out:
         run = subprocess.run(
             [
                 sys.executable,
@@ -37,14 +37,14 @@ def read_trees(docs: Path) -> tuple[Entry, ...]:
                 "-c",
                 str(docs.parent),
                 str(docs),
-                out,
+                str(out),
             ],
             capture_output=True,
             text=True,
             timeout=FATAL,
             check=False,
         )
-        file = Path(out, ".doctrees", LEDGER)
+        file = out / ".doctrees" / LEDGER
         if run.returncode or not file.exists():
             raise RuntimeError(f"sphinx could not read the pages:\n{run.stderr}")
         found = json.loads(file.read_text())
