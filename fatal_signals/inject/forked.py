@@ -19,9 +19,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
+from ..processes.linux import PR_SET_PDEATHSIG
 from .arrival import PROBE, Recorder, Step, Tracer, spot, traced
 
-PR_SET_PDEATHSIG = 1
 SIGEV_SIGNAL = 0
 CLOCK_MONOTONIC = 1
 

@@ -30,6 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from .below import end_all
 from .linux import adopt_orphans
 from .procfs import own_children, turns
 from .start import default_signals
@@ -244,15 +245,7 @@ class Forks:
 
     def close(self) -> None:
         """Kill what is still there, orphans in other groups too."""
-        for child in self._children.values():
-            with suppress(OSError):
-                os.killpg(child.pid, signal.SIGKILL)
-        for _ in range(MOST):
-            for pid in own_children():
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            if not _reap_all(os.P_ALL, 0):
-                return
+        end_all()
 
 
 # A limit that Linux no longer uses (getrlimit(2): only 2.4 has ever looked at it) goes

@@ -42,26 +42,25 @@ def text(pid: int | str, name: str) -> str:
         return file.read().decode(errors="replace")
 
 
+def process(pid: int | str) -> Process | None:
+    """Return what is first said of one process; None when it is gone."""
+    with suppress(OSError):
+        # The name in parentheses may hold spaces and parentheses itself.
+        words = text(pid, "stat").rpartition(")")[2].split(None, 3)
+        return Process(int(words[1]), words[0], int(words[2]))
+    return None
+
+
 def processes() -> dict[int, Process]:
     """Return every process by its pid."""
-    found = {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            # The name in parentheses may hold spaces and parentheses itself.
-            words = text(entry, "stat").rpartition(")")[2].split(None, 3)
-            found[int(entry)] = Process(int(words[1]), words[0], int(words[2]))
-    return found
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return {pid: row for pid in pids if (row := process(pid))}
 
 
-def descendants(root: int, table: dict[int, Process] | None = None) -> list[int]:
-    """Return the pids of all processes below ``root``, zombies included.
-
-    Args:
-        root: the process.
-        table: what :func:`processes` has said; asked anew when omitted.
-    """
+def descendants(root: int) -> list[int]:
+    """Return the pids of all processes below ``root``, zombies included."""
     below: dict[int, list[int]] = {}
-    for pid, row in (processes() if table is None else table).items():
+    for pid, row in processes().items():
         below.setdefault(row.parent, []).append(pid)
     found = [root]
     for pid in found:
@@ -81,9 +80,7 @@ def own_children() -> list[int]:
 
 def state(pid: int) -> str:
     """Return the state letter of a process; an empty string when it is gone."""
-    with suppress(OSError):
-        return text(pid, "stat").rpartition(")")[2].split(None, 1)[0]
-    return ""
+    return row.state if (row := process(pid)) else ""
 
 
 def command_line(pid: int) -> list[str]:

@@ -70,7 +70,8 @@ from bench.book import Book
 from bench.environments import compile_all
 from bench.measures import Bench, in_words, starts
 from bench.peers import Peer
-from bench.processes import adopt_orphans, closing_all
+from bench.processes import closing_all
+from fatal_signals.processes.linux import adopt_orphans
 
 adopt_orphans()
 scratch = Path("scratch")

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fatal_signals.processes.keeper import Ended, KeptCommand
-from fatal_signals.processes.procfs import descriptors, memory, processes
+from fatal_signals.processes.procfs import descriptors, memory, process, processes
 
 from . import FATAL, SETTLE, companions
 from .bosses import SHORT_GRACE, child, child_program, pid_in
@@ -317,7 +317,7 @@ class Churned:
         with suppress(OSError):
             pidfd = os.pidfd_open(pid)
             try:
-                if parent(pid) == self.pid:
+                if (row := process(pid)) and row.parent == self.pid:
                     signal.pidfd_send_signal(pidfd, signum)
                     self._row.signals += 1
             finally:
@@ -550,9 +550,3 @@ def storm(kept: KeptCommand, chance: random.Random) -> list[signal.Signals]:
         if not chance.randrange(10):
             time.sleep(LITTLE * chance.random())
     return sent
-
-
-def parent(pid: int) -> int:
-    """Return the parent of a process; 0 when there is no such process."""
-    row = processes().get(pid)
-    return row.parent if row else 0

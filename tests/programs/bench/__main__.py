@@ -19,12 +19,12 @@ from typing import Any
 from extensions.bench_figures import EVIDENCE as FILE
 
 from fatal_signals.processes.keeper import KeptCommand
+from fatal_signals.processes.linux import adopt_orphans
 
 from . import manners, measures, report, storms
 from .book import Book
 from .environments import ROOT, Absent, compile_all, system
 from .peers import PEERS, Peer
-from .processes import adopt_orphans
 
 ROUNDS = 5
 SIZES = (1, 10, 100, 1000, 5000)

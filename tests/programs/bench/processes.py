@@ -21,10 +21,7 @@ from fcntl import F_SETPIPE_SZ, fcntl
 from pathlib import Path
 
 from fatal_signals.processes.below import Pidfds
-from fatal_signals.processes.linux import adopt_orphans
 from fatal_signals.processes.procfs import descendants, pid_of
-
-__all__ = ["adopt_orphans"]
 
 RECORD = struct.Struct("qq")
 """What a child says: its pid, and ``CLOCK_MONOTONIC`` in nanoseconds."""
